@@ -1,0 +1,136 @@
+"""Every Prometheus metric of ingestion and storage, declared once.
+
+Labels are bounded: reasons and types are enums, topics and partitions are few, and `service`, which senders choose,
+goes through `service_label`. Under `PROMETHEUS_MULTIPROC_DIR` each process writes its own file and `/metrics` adds
+them up; a gauge shows the value that was set last, by whichever process.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+MAX_LABEL_VALUES = 200
+OTHER = "other"
+
+
+class BoundedLabel:
+    """Lets the first `limit` distinct values of a label through; whatever comes later is counted as "other".
+
+    Each process counts for itself, so that /metrics shows at most `limit` values per process.
+    """
+
+    def __init__(self, limit: int = MAX_LABEL_VALUES) -> None:
+        self._limit = limit
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        """Return `value`, or "other" where too many values were seen before it."""
+        if value in self._seen:
+            return value
+        if len(self._seen) >= self._limit:
+            return OTHER
+        self._seen.add(value)
+        return value
+
+
+service_label = BoundedLabel()
+
+EVENTS_RECEIVED = Counter(
+    "sentinel_events_received_total",
+    "Records read from the log, whatever became of them (records).",
+)
+EVENTS_PROCESSED = Counter(
+    "sentinel_events_processed_total",
+    "Events validated, scrubbed, stored and offered to detection (events).",
+    ["service"],
+)
+EVENTS_DUPLICATE = Counter(
+    "sentinel_events_duplicate_total",
+    "Events that were stored before and therefore not counted again (events).",
+)
+EVENTS_LATE = Counter(
+    "sentinel_events_late_total",
+    "Valid events set aside because their time cannot be stored, by reason (events).",
+    ["reason"],
+)
+INGESTION_ERRORS = Counter(
+    "sentinel_ingestion_errors_total",
+    "Ranges of the log whose ingestion failed and is tried again, by type (ranges).",
+    ["type"],
+)
+VALIDATION_FAILURES = Counter(
+    "sentinel_validation_failures_total",
+    "Events rejected by validation, over the log and HTTP, by reason (events).",
+    ["reason"],
+)
+DEAD_LETTERS = Counter(
+    "sentinel_dead_letters_total",
+    "Records set aside as dead letters, by the stage that rejected them (records).",
+    ["stage"],
+)
+SCRUBBED = Counter(
+    "sentinel_scrubbed_values_total",
+    "Personal data and secrets replaced before storage, by type (values).",
+    ["type"],
+)
+
+KAFKA_MESSAGES_CONSUMED = Counter(
+    "sentinel_kafka_messages_consumed_total",
+    "Records consumed from Kafka (records).",
+)
+KAFKA_CONSUMPTION_ERRORS = Counter(
+    "sentinel_kafka_consumption_errors_total",
+    "Reads and offset requests that Kafka failed to answer (requests).",
+)
+PARTITION_LAG = Gauge(
+    "sentinel_partition_lag_records",
+    "Records in the log that are not ingested yet, per partition (records).",
+    ["topic", "partition"],
+    multiprocess_mode="mostrecent",
+)
+PARTITIONS_HALTED = Gauge(
+    "sentinel_partitions_halted",
+    "Partitions that wait for a human; `sentinel partitions list` says why (partitions).",
+    multiprocess_mode="mostrecent",
+)
+BRIDGE_DISPATCHES = Counter(
+    "sentinel_bridge_dispatches_total",
+    "Ranges that the bridge handed to the workers, by reason (ranges).",
+    ["reason"],
+)
+BATCH_SECONDS = Histogram(
+    "sentinel_ingest_batch_seconds",
+    "Time that one range of the log takes, by phase (seconds).",
+    ["phase"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+INGEST_DELAY_SECONDS = Histogram(
+    "sentinel_ingest_delay_seconds",
+    "From a batch's newest log timestamp to its commit (seconds).",
+    buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600),
+)
+
+STORAGE_WRITES = Counter(
+    "sentinel_storage_writes_total",
+    "Rows committed to PostgreSQL, by table (rows).",
+    ["table"],
+)
+STORAGE_ERRORS = Counter(
+    "sentinel_storage_errors_total",
+    "Transactions that PostgreSQL refused or lost, by type (transactions).",
+    ["type"],
+)
+CACHE_HITS = Counter(
+    "sentinel_cache_hits_total",
+    "Batches whose baseline state was found in Redis (batches).",
+)
+CACHE_MISSES = Counter(
+    "sentinel_cache_misses_total",
+    "Batches whose baseline state had to be rebuilt from PostgreSQL (batches).",
+)
+CACHE_SIZE = Gauge(
+    "sentinel_cache_size",
+    "Series whose baseline state is cached in Redis, per partition (series).",
+    ["topic", "partition"],
+    multiprocess_mode="mostrecent",
+)
