@@ -1,0 +1,160 @@
+"""Daily partitions of `events`, `metric_rollup` and `inbox`: made ahead, dropped when every project's retention is over.
+
+django-postgres-extra would do this, but forces composite primary keys, which the Django 5.2 admin refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Max
+
+from ingestion.models import Project
+
+# One maintainer at a time; a fixed number that no cursor's lock uses (those have two keys).
+MAINTENANCE_LOCK = 7_305_001
+DAYS_AHEAD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionedTable:
+    name: str
+    keeps_history: bool
+
+
+TABLES = (
+    PartitionedTable("events", keeps_history=True),
+    PartitionedTable("metric_rollup", keeps_history=True),
+    PartitionedTable("inbox", keeps_history=False),
+)
+
+_ATTACHED = """
+    SELECT child.relname FROM pg_inherits
+    JOIN pg_class child ON child.oid = inhrelid
+    WHERE inhparent = %s::regclass AND NOT inhdetachpending
+"""
+
+
+def partition_name(table: str, day: date) -> str:
+    return f"{table}_{day:%Y%m%d}"
+
+
+def attached_days(table: str) -> list[date]:
+    """Return the days that have an attached partition, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTACHED, [table])
+        names = [row[0] for row in cursor.fetchall()]
+    found = (re.fullmatch(rf"{table}_(\d{{8}})", name) for name in names)
+    return sorted(datetime.strptime(match[1], "%Y%m%d").date() for match in found if match)
+
+
+def longest_retention_days() -> int:
+    """Return the longest retention of any project, in days."""
+    longest = Project.objects.aggregate(longest=Max("retention_days"))["longest"]
+    return int(longest or settings.SENTINEL_RETENTION_DAYS)
+
+
+@contextmanager
+def _maintenance() -> Iterator[bool]:
+    """Hold the maintenance lock if it is free; yield whether it is held."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [MAINTENANCE_LOCK])
+        held = bool(cursor.fetchone()[0])
+        try:
+            yield held
+        finally:
+            if held:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [MAINTENANCE_LOCK])
+
+
+def ensure_partitions(*, today: date | None = None) -> list[str]:
+    """Create what is missing from the oldest retained day to three days ahead; return the new partitions' names."""
+    today = today or datetime.now(UTC).date()
+    created = []
+    with _maintenance() as held:
+        if not held:
+            return []
+        history = longest_retention_days()
+        for table in TABLES:
+            first = today - timedelta(days=history if table.keeps_history else 1)
+            have = set(attached_days(table.name))
+            days = [first + timedelta(days=n) for n in range((today - first).days + DAYS_AHEAD + 1)]
+            created += [_create(table.name, day) for day in days if day not in have]
+    return created
+
+
+def _create(table: str, day: date) -> str:
+    name = partition_name(table, day)
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Attaching waits for running queries; nobody may wait behind us for longer than this.
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
+        cursor.execute(
+            f'CREATE TABLE IF NOT EXISTS "{name}" PARTITION OF "{table}" FOR VALUES FROM (%s) TO (%s)',
+            [f"{day}T00:00:00Z", f"{day + timedelta(days=1)}T00:00:00Z"],
+        )
+    return name
+
+
+def drop_expired(*, today: date | None = None) -> list[str]:
+    """Drop days that are older than every project's retention, and consumed days of the inbox; return their names."""
+    today = today or datetime.now(UTC).date()
+    dropped = []
+    with _maintenance() as held:
+        if not held:
+            return []
+        oldest = today - timedelta(days=longest_retention_days())
+        for table in TABLES:
+            if table.keeps_history:
+                dropped += [_drop(table.name, day) for day in attached_days(table.name) if day < oldest]
+        dropped += _drop_consumed_inbox(today)
+    return dropped
+
+
+def _drop(table: str, day: date) -> str:
+    name = partition_name(table, day)
+    with connection.cursor() as cursor:
+        # CONCURRENTLY: readers and writers of the other days never wait.
+        cursor.execute("SET lock_timeout = '2s'")
+        try:
+            cursor.execute(f'ALTER TABLE "{table}" DETACH PARTITION "{name}" CONCURRENTLY')
+            cursor.execute(f'DROP TABLE "{name}"')
+        finally:
+            cursor.execute("RESET lock_timeout")
+    return name
+
+
+_UNCONSUMED = """
+    SELECT EXISTS (
+        SELECT 1 FROM "{name}" record
+        JOIN ingestion_inboxpartition place ON place.id = record.inbox_partition_id
+        LEFT JOIN ingestion_partitioncursor position
+            ON position.topic_id = place.topic_id::text AND position.partition = place.partition
+        WHERE record.log_offset >= coalesce(position.next_offset, 0)
+    )
+"""
+_ADVANCE_BEGINNING = """
+    UPDATE ingestion_inboxpartition place SET begin_offset = greatest(begin_offset, gone.next)
+    FROM (SELECT inbox_partition_id, max(log_offset) + 1 AS next FROM "{name}" GROUP BY 1) gone
+    WHERE place.id = gone.inbox_partition_id
+"""
+
+
+def _drop_consumed_inbox(today: date) -> list[str]:
+    dropped = []
+    for day in attached_days("inbox"):
+        if day >= today:
+            break
+        name = partition_name("inbox", day)
+        with connection.cursor() as cursor:
+            cursor.execute(_UNCONSUMED.format(name=name))
+            if cursor.fetchone()[0]:
+                break  # Later days hold later offsets.
+            cursor.execute(_ADVANCE_BEGINNING.format(name=name))
+        dropped.append(_drop("inbox", day))
+    return dropped
