@@ -66,13 +66,13 @@ def _latency_spike(calls: Calls, window: Mask, fault: Fault, rng: np.random.Gene
     return _slow_down(calls, hit, np.full(int(hit.sum()), fault.magnitude)), hit
 
 
-def _latency_shift(calls: Calls, window: Mask, fault: Fault, rng: np.random.Generator) -> tuple[Calls, Mask]:
+def _latency_shift(calls: Calls, window: Mask, fault: Fault, _rng: np.random.Generator) -> tuple[Calls, Mask]:
     """Every call takes `magnitude` times as long."""
     hit = window & (calls.failure == 0)
     return _slow_down(calls, hit, np.full(int(hit.sum()), fault.magnitude)), hit
 
 
-def _drift(calls: Calls, window: Mask, fault: Fault, rng: np.random.Generator) -> tuple[Calls, Mask]:
+def _drift(calls: Calls, window: Mask, fault: Fault, _rng: np.random.Generator) -> tuple[Calls, Mask]:
     """Latency ramps from 1 to `magnitude` times."""
     hit = window & (calls.failure == 0)
     elapsed = (calls.seconds[hit] - fault.start_seconds) / fault.duration_seconds
@@ -103,7 +103,7 @@ def _token_blowup(calls: Calls, window: Mask, fault: Fault, rng: np.random.Gener
     return replace(calls, completion_tokens=completion), hit
 
 
-def _cost_anomaly(calls: Calls, window: Mask, fault: Fault, rng: np.random.Generator) -> tuple[Calls, Mask]:
+def _cost_anomaly(calls: Calls, window: Mask, fault: Fault, _rng: np.random.Generator) -> tuple[Calls, Mask]:
     """The price is multiplied, tokens stay as they are: a wrong tier or a wrong price list."""
     hit = window & (calls.failure == 0)
     cost = calls.cost_usd.copy()
