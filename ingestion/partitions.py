@@ -51,7 +51,7 @@ def attached_days(table: str) -> list[date]:
         cursor.execute(_ATTACHED, [table])
         names = [row[0] for row in cursor.fetchall()]
     found = (re.fullmatch(rf"{table}_(\d{{8}})", name) for name in names)
-    return sorted(datetime.strptime(match[1], "%Y%m%d").date() for match in found if match)
+    return sorted(date.fromisoformat(match[1]) for match in found if match)
 
 
 def longest_retention_days() -> int:

@@ -32,9 +32,7 @@ def flag(name: str, *, default: bool) -> bool:
         return True
     if value in FALSE:
         return False
-    raise ImproperlyConfigured(
-        f"{name}={value!r} is neither true nor false; use 1 or 0"
-    )
+    raise ImproperlyConfigured(f"{name}={value!r} is neither true nor false; use 1 or 0")
 
 
 def integer(name: str, default: int, *, minimum: int = 0) -> int:
@@ -45,9 +43,7 @@ def integer(name: str, default: int, *, minimum: int = 0) -> int:
     except ValueError:
         raise ImproperlyConfigured(f"{name}={value!r} is not a whole number") from None
     if number < minimum:
-        raise ImproperlyConfigured(
-            f"{name}={number} is too small; the minimum is {minimum}"
-        )
+        raise ImproperlyConfigured(f"{name}={number} is too small; the minimum is {minimum}")
     return number
 
 
@@ -63,9 +59,7 @@ def database(name: str, default: str) -> dict[str, object]:
     """
     url = urlsplit(text(name, default))
     if url.scheme not in {"postgresql", "postgres"}:
-        raise ImproperlyConfigured(
-            f"{name} must be a postgresql:// URL, not {url.scheme or 'empty'}://"
-        )
+        raise ImproperlyConfigured(f"{name} must be a postgresql:// URL, not {url.scheme or 'empty'}://")
     options = dict(parse_qsl(url.query))
     host = options.pop("host", None) or url.hostname or ""
     port = options.pop("port", None) or url.port or ""

@@ -78,12 +78,9 @@ ROLE_TIMEOUTS_MS = {
     "cli": (0, 10_000, 0),
 }
 # A killed worker's row locks are freed in a tenth of a second with client_connection_check_interval, in eleven without.
-_SESSION = (
-    "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}".format(
-        *ROLE_TIMEOUTS_MS.get(ROLE, ROLE_TIMEOUTS_MS["cli"])
-    )
-    + (" -c client_connection_check_interval=1000" if ROLE == "worker" else "")
-)
+_SESSION = "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}".format(
+    *ROLE_TIMEOUTS_MS.get(ROLE, ROLE_TIMEOUTS_MS["cli"])
+) + (" -c client_connection_check_interval=1000" if ROLE == "worker" else "")
 
 _default_database = env.database("DATABASE_URL", "postgresql://localhost/sentinel")
 _default_database["OPTIONS"] = {
@@ -111,9 +108,7 @@ SENTINEL_INSTALLATION = env.text("SENTINEL_INSTALLATION", "default")
 
 SENTINEL_BROKERS = env.listing("SENTINEL_BROKERS")
 SENTINEL_TOPIC = env.text("SENTINEL_TOPIC", "llm.telemetry")
-SENTINEL_DEFAULT_TOPICS = list(
-    dict.fromkeys([SENTINEL_TOPIC, "llm.telemetry", "llm-telemetry"])
-)
+SENTINEL_DEFAULT_TOPICS = list(dict.fromkeys([SENTINEL_TOPIC, "llm.telemetry", "llm-telemetry"]))
 SENTINEL_TOPIC_PARTITIONS = env.integer("SENTINEL_TOPIC_PARTITIONS", 4, minimum=1)
 SENTINEL_KAFKA_SECURITY = {
     "security_protocol": env.text("SENTINEL_SECURITY_PROTOCOL", "PLAINTEXT"),
@@ -133,12 +128,8 @@ SENTINEL_CONSUMER_GROUP = f"sentinel.v1.{SENTINEL_INSTALLATION}"
 # --- Ingestion -------------------------------------------------------------------------------------------------------
 
 SENTINEL_BATCH_RECORDS = env.integer("SENTINEL_BATCH_RECORDS", 3_000, minimum=1)
-SENTINEL_BATCH_BYTES = env.integer(
-    "SENTINEL_BATCH_BYTES", 16_000_000, minimum=1_000_000
-)
-SENTINEL_TASK_TIME_LIMIT_SECONDS = env.integer(
-    "SENTINEL_TASK_TIME_LIMIT_SECONDS", 60, minimum=5
-)
+SENTINEL_BATCH_BYTES = env.integer("SENTINEL_BATCH_BYTES", 16_000_000, minimum=1_000_000)
+SENTINEL_TASK_TIME_LIMIT_SECONDS = env.integer("SENTINEL_TASK_TIME_LIMIT_SECONDS", 60, minimum=5)
 SENTINEL_RETENTION_DAYS = env.integer("SENTINEL_RETENTION_DAYS", 30, minimum=1)
 SENTINEL_CHECKPOINT_SECONDS = env.integer("SENTINEL_CHECKPOINT_SECONDS", 60, minimum=1)
 
@@ -147,9 +138,7 @@ SENTINEL_CHECKPOINT_SECONDS = env.integer("SENTINEL_CHECKPOINT_SECONDS", 60, min
 # Under `sentinel up` a request from loopback reads and writes the default project without a key.
 SENTINEL_LOOPBACK_PROJECT = env.text("SENTINEL_LOOPBACK_PROJECT")
 SENTINEL_MAX_EVENT_BYTES = 1_000_000
-SENTINEL_MAX_BODY_BYTES = env.integer(
-    "SENTINEL_MAX_BODY_BYTES", 10 * 1024 * 1024, minimum=1_024
-)
+SENTINEL_MAX_BODY_BYTES = env.integer("SENTINEL_MAX_BODY_BYTES", 10 * 1024 * 1024, minimum=1_024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = SENTINEL_MAX_BODY_BYTES
 # Networks that webhooks may reach although they are private, such as the receiver of `sentinel demo`.
 SENTINEL_WEBHOOK_ALLOWED_NETWORKS = env.listing("SENTINEL_WEBHOOK_ALLOWED_NETWORKS")

@@ -61,8 +61,8 @@ def create_topics(topics: Collection[str]) -> None:
     """Create the partitions of those topics that do not exist."""
     InboxPartition.objects.bulk_create(
         [
-            InboxPartition(topic=topic, partition=number, topic_id=uuid.uuid4())
-            for topic in sorted(topics)
+            InboxPartition(topic=topic, partition=number, topic_id=topic_id)
+            for topic, topic_id in ((topic, uuid.uuid4()) for topic in sorted(topics))
             for number in range(PARTITIONS)
         ],
         ignore_conflicts=True,
@@ -189,7 +189,7 @@ class PostgresAppender:
         for topic, items in by_topic.items():
             try:
                 append_now(topic, [record for records, _ in items for record in records])
-            except Exception as error:  # The thread serves everybody: each waiter gets the error, the thread goes on.
+            except Exception as error:  # noqa: BLE001  # The thread serves everybody: each waiter gets the error, the thread goes on.
                 connection.close()
                 for _, done in items:
                     done.set_exception(error)

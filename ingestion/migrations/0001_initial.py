@@ -93,11 +93,7 @@ class Migration(migrations.Migration):
                 ("topic_id", models.UUIDField()),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("topic", "partition"), name="one_inbox_partition"
-                    )
-                ],
+                "constraints": [models.UniqueConstraint(fields=("topic", "partition"), name="one_inbox_partition")],
             },
         ),
         migrations.CreateModel(
@@ -200,9 +196,7 @@ class Migration(migrations.Migration):
                 ("payload", models.TextField()),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now()
-                    ),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
                 ),
                 (
                     "cursor",
@@ -257,9 +251,7 @@ class Migration(migrations.Migration):
                 ("replayed_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now()
-                    ),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
                 ),
                 (
                     "cursor",
@@ -383,11 +375,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("cursor", "start_offset"), name="one_gap_per_start"
-                    )
-                ],
+                "constraints": [models.UniqueConstraint(fields=("cursor", "start_offset"), name="one_gap_per_start")],
             },
         ),
         migrations.CreateModel(
@@ -425,9 +413,7 @@ class Migration(migrations.Migration):
                 ("worker_build", models.CharField(blank=True, max_length=64)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now()
-                    ),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
                 ),
                 (
                     "cursor",
@@ -441,11 +427,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "batches",
                 "ordering": ["-id"],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("cursor", "start_offset"), name="one_batch_per_start"
-                    )
-                ],
+                "constraints": [models.UniqueConstraint(fields=("cursor", "start_offset"), name="one_batch_per_start")],
             },
         ),
         migrations.AddConstraint(
@@ -457,33 +439,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="lateevent",
-            constraint=models.UniqueConstraint(
-                fields=("cursor", "log_offset"), name="one_late_event_per_offset"
-            ),
+            constraint=models.UniqueConstraint(fields=("cursor", "log_offset"), name="one_late_event_per_offset"),
         ),
         migrations.AddConstraint(
             model_name="lateevent",
-            constraint=models.UniqueConstraint(
-                fields=("project", "event_id", "timestamp_us"), name="one_late_event"
-            ),
+            constraint=models.UniqueConstraint(fields=("project", "event_id", "timestamp_us"), name="one_late_event"),
         ),
         migrations.AddIndex(
             model_name="deadletter",
-            index=models.Index(
-                fields=["project", "-created_at"], name="dead_letter_recent"
-            ),
+            index=models.Index(fields=["project", "-created_at"], name="dead_letter_recent"),
         ),
         migrations.AddConstraint(
             model_name="deadletter",
-            constraint=models.UniqueConstraint(
-                fields=("cursor", "log_offset"), name="one_dead_letter_per_offset"
-            ),
+            constraint=models.UniqueConstraint(fields=("cursor", "log_offset"), name="one_dead_letter_per_offset"),
         ),
         migrations.AddConstraint(
             model_name="series",
-            constraint=models.UniqueConstraint(
-                fields=("project", "service", "model"), name="one_series"
-            ),
+            constraint=models.UniqueConstraint(fields=("project", "service", "model"), name="one_series"),
         ),
         migrations.AddConstraint(
             model_name="topic",

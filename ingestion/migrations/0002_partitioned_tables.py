@@ -162,9 +162,7 @@ class Migration(migrations.Migration):
                         ("latency_ms", models.FloatField()),
                         (
                             "ttft_ms",
-                            models.FloatField(
-                                help_text="Time to first token.", null=True
-                            ),
+                            models.FloatField(help_text="Time to first token.", null=True),
                         ),
                         ("prompt_tokens", models.BigIntegerField(null=True)),
                         ("completion_tokens", models.BigIntegerField(null=True)),
@@ -181,9 +179,7 @@ class Migration(migrations.Migration):
                         ("token_source", models.CharField(max_length=16, null=True)),
                         (
                             "cost_usd",
-                            models.FloatField(
-                                help_text="Null is unknown, not free.", null=True
-                            ),
+                            models.FloatField(help_text="Null is unknown, not free.", null=True),
                         ),
                         ("cost_source", models.CharField(max_length=16, null=True)),
                         ("sample_weight", models.FloatField(default=1.0)),
@@ -196,9 +192,7 @@ class Migration(migrations.Migration):
                         ("session_id", models.CharField(max_length=200, null=True)),
                         (
                             "user_id",
-                            models.CharField(
-                                help_text="A keyed pseudonym.", max_length=64, null=True
-                            ),
+                            models.CharField(help_text="A keyed pseudonym.", max_length=64, null=True),
                         ),
                         (
                             "prompt_template_id",
@@ -215,9 +209,7 @@ class Migration(migrations.Migration):
                         ("prompt_text", models.TextField(null=True)),
                         (
                             "prompt_length",
-                            models.IntegerField(
-                                help_text="Characters before the cut.", null=True
-                            ),
+                            models.IntegerField(help_text="Characters before the cut.", null=True),
                         ),
                         (
                             "prompt_sha256",
@@ -250,9 +242,7 @@ class Migration(migrations.Migration):
                         ),
                         (
                             "flags",
-                            models.JSONField(
-                                help_text="Limits that the event exceeds.", null=True
-                            ),
+                            models.JSONField(help_text="Limits that the event exceeds.", null=True),
                         ),
                         (
                             "project",
@@ -288,9 +278,7 @@ class Migration(migrations.Migration):
                         ("log_offset", models.BigIntegerField()),
                         (
                             "appended_at",
-                            models.DateTimeField(
-                                db_default=django.db.models.functions.datetime.Now()
-                            ),
+                            models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
                         ),
                         ("key", models.BinaryField(null=True)),
                         ("value", models.BinaryField()),
@@ -319,9 +307,7 @@ class Migration(migrations.Migration):
                         ("events", models.BigIntegerField()),
                         (
                             "weight",
-                            models.FloatField(
-                                help_text="Sum of sample weights: what `events` stands for."
-                            ),
+                            models.FloatField(help_text="Sum of sample weights: what `events` stands for."),
                         ),
                         ("errors", models.BigIntegerField()),
                         (

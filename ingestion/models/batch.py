@@ -15,9 +15,7 @@ class Batch(models.Model):
     record, so that the next read notices a log that was truncated and refilled.
     """
 
-    cursor = models.ForeignKey(
-        PartitionCursor, on_delete=models.PROTECT, related_name="batches"
-    )
+    cursor = models.ForeignKey(PartitionCursor, on_delete=models.PROTECT, related_name="batches")
     attempt = models.BigIntegerField()
     start_offset = models.BigIntegerField()
     end_offset = models.BigIntegerField()
@@ -43,9 +41,7 @@ class Batch(models.Model):
         ordering = ["-id"]
         verbose_name_plural = "batches"
         constraints = [
-            models.UniqueConstraint(
-                fields=["cursor", "start_offset"], name="one_batch_per_start"
-            ),
+            models.UniqueConstraint(fields=["cursor", "start_offset"], name="one_batch_per_start"),
         ]
 
     def __str__(self) -> str:
@@ -55,9 +51,7 @@ class Batch(models.Model):
 class Gap(models.Model):
     """Offsets that left the log before they were ingested; each raised an alarm."""
 
-    cursor = models.ForeignKey(
-        PartitionCursor, on_delete=models.PROTECT, related_name="gaps"
-    )
+    cursor = models.ForeignKey(PartitionCursor, on_delete=models.PROTECT, related_name="gaps")
     start_offset = models.BigIntegerField()
     end_offset = models.BigIntegerField()
     reason = models.CharField(max_length=100)
@@ -65,13 +59,7 @@ class Gap(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["cursor", "start_offset"], name="one_gap_per_start"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["cursor", "start_offset"], name="one_gap_per_start")]
 
     def __str__(self) -> str:
-        return (
-            f"{self.cursor_id}:[{self.start_offset}, {self.end_offset}) {self.reason}"
-        )
+        return f"{self.cursor_id}:[{self.start_offset}, {self.end_offset}) {self.reason}"

@@ -24,9 +24,7 @@ class PartitionCursor(models.Model):
     while its worker holds the session advisory lock of this row.
     """
 
-    project = models.ForeignKey(
-        Project, on_delete=models.PROTECT, related_name="cursors"
-    )
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="cursors")
     # Offsets alone do not identify records: a recreated topic or another cluster answers at the same offset.
     cluster_id = models.CharField(max_length=64)
     topic_id = models.CharField(max_length=64)
@@ -37,14 +35,12 @@ class PartitionCursor(models.Model):
     attempt = models.BigIntegerField(default=0)
     dispatched_end = models.BigIntegerField(null=True)
     dispatched_at = models.DateTimeField(null=True)
-    dispatches = models.PositiveIntegerField(
-        default=0, help_text="How often the current range was dispatched."
-    )
+    dispatches = models.PositiveIntegerField(default=0, help_text="How often the current range was dispatched.")
     started_at = models.DateTimeField(null=True)
-    ended_attempt = models.BigIntegerField(
-        default=0, help_text="The last attempt that ended by any path but death."
-    )
+    ended_attempt = models.BigIntegerField(default=0, help_text="The last attempt that ended by any path but death.")
     phase = models.CharField(max_length=10, choices=Phase.choices, blank=True)
+    retry_at = models.DateTimeField(null=True, help_text="Not dispatched before: the last attempt failed or was busy.")
+    last_error = models.CharField(max_length=300, blank=True)
     backend_pid = models.IntegerField(null=True)
     backend_start = models.DateTimeField(null=True)
 

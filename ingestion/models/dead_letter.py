@@ -17,12 +17,8 @@ class DeadLetterStatus(models.TextChoices):
 class DeadLetter(models.Model):
     """A rejected record with the reason; its payload is scrubbed, and absent where the scrubber is the suspect."""
 
-    project = models.ForeignKey(
-        Project, on_delete=models.CASCADE, related_name="dead_letters"
-    )
-    cursor = models.ForeignKey(
-        PartitionCursor, on_delete=models.PROTECT, related_name="dead_letters"
-    )
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dead_letters")
+    cursor = models.ForeignKey(PartitionCursor, on_delete=models.PROTECT, related_name="dead_letters")
     log_offset = models.BigIntegerField()
     log_time = models.DateTimeField()
     stage = models.CharField(max_length=20)
@@ -32,22 +28,14 @@ class DeadLetter(models.Model):
     size_bytes = models.IntegerField()
     sha256 = models.BinaryField(max_length=32)
     payload = models.TextField(blank=True)
-    status = models.CharField(
-        max_length=10, choices=DeadLetterStatus.choices, default=DeadLetterStatus.OPEN
-    )
+    status = models.CharField(max_length=10, choices=DeadLetterStatus.choices, default=DeadLetterStatus.OPEN)
     replayed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["-id"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["cursor", "log_offset"], name="one_dead_letter_per_offset"
-            )
-        ]
-        indexes = [
-            models.Index(fields=["project", "-created_at"], name="dead_letter_recent")
-        ]
+        constraints = [models.UniqueConstraint(fields=["cursor", "log_offset"], name="one_dead_letter_per_offset")]
+        indexes = [models.Index(fields=["project", "-created_at"], name="dead_letter_recent")]
 
     def __str__(self) -> str:
         return f"{self.cursor_id}@{self.log_offset} {self.reason}"
@@ -56,12 +44,8 @@ class DeadLetter(models.Model):
 class LateEvent(models.Model):
     """A valid event whose timestamp lies outside what can be stored; kept, never counted."""
 
-    project = models.ForeignKey(
-        Project, on_delete=models.CASCADE, related_name="late_events"
-    )
-    cursor = models.ForeignKey(
-        PartitionCursor, on_delete=models.PROTECT, related_name="late_events"
-    )
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="late_events")
+    cursor = models.ForeignKey(PartitionCursor, on_delete=models.PROTECT, related_name="late_events")
     log_offset = models.BigIntegerField()
     log_time = models.DateTimeField()
     event_id = models.UUIDField()
@@ -73,12 +57,8 @@ class LateEvent(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["cursor", "log_offset"], name="one_late_event_per_offset"
-            ),
-            models.UniqueConstraint(
-                fields=["project", "event_id", "timestamp_us"], name="one_late_event"
-            ),
+            models.UniqueConstraint(fields=["cursor", "log_offset"], name="one_late_event_per_offset"),
+            models.UniqueConstraint(fields=["project", "event_id", "timestamp_us"], name="one_late_event"),
         ]
 
     def __str__(self) -> str:

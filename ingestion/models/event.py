@@ -15,21 +15,15 @@ class Event(models.Model):
     """
 
     event_id = models.UUIDField(primary_key=True)
-    project = models.ForeignKey(
-        Project, on_delete=models.DO_NOTHING, related_name="+", db_index=False
-    )
+    project = models.ForeignKey(Project, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     timestamp = models.DateTimeField(help_text="When the call ended, UTC.")
     ingested_at = models.DateTimeField()
     cursor_id = models.BigIntegerField()
     log_offset = models.BigIntegerField()
-    scored = models.BooleanField(
-        help_text="False: neither scored nor learned, the series cap was reached."
-    )
+    scored = models.BooleanField(help_text="False: neither scored nor learned, the series cap was reached.")
 
     service = models.CharField(max_length=200)
-    model = models.CharField(
-        max_length=200, help_text="As requested, without the provider's prefix."
-    )
+    model = models.CharField(max_length=200, help_text="As requested, without the provider's prefix.")
     provider = models.CharField(max_length=64, null=True)
     operation = models.CharField(max_length=64, null=True)
     requested_model = models.CharField(max_length=200, null=True)
@@ -40,9 +34,7 @@ class Event(models.Model):
     ttft_ms = models.FloatField(null=True, help_text="Time to first token.")
     prompt_tokens = models.BigIntegerField(null=True)
     completion_tokens = models.BigIntegerField(null=True)
-    total_tokens = models.BigIntegerField(
-        null=True, help_text="Null where either part is unknown."
-    )
+    total_tokens = models.BigIntegerField(null=True, help_text="Null where either part is unknown.")
     cached_tokens = models.BigIntegerField(null=True)
     cache_write_tokens = models.BigIntegerField(null=True)
     reasoning_tokens = models.BigIntegerField(null=True)
@@ -67,12 +59,8 @@ class Event(models.Model):
 
     content_mode = models.CharField(max_length=16, null=True)
     prompt_text = models.TextField(null=True)
-    prompt_length = models.IntegerField(
-        null=True, help_text="Characters before the cut."
-    )
-    prompt_sha256 = models.BinaryField(
-        null=True, help_text="Of the original, where it was cut."
-    )
+    prompt_length = models.IntegerField(null=True, help_text="Characters before the cut.")
+    prompt_sha256 = models.BinaryField(null=True, help_text="Of the original, where it was cut.")
     prompt_embedding = models.JSONField(
         null=True,
         help_text="Dimension and norm, or the vector if the project keeps it.",

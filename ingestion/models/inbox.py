@@ -17,11 +17,7 @@ class InboxPartition(models.Model):
     topic_id = models.UUIDField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["topic", "partition"], name="one_inbox_partition"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["topic", "partition"], name="one_inbox_partition")]
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]"

@@ -38,9 +38,7 @@ class Project(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Events and roll-ups older than this are dropped.",
     )
-    text_policy = models.CharField(
-        max_length=10, choices=TextPolicy.choices, default=TextPolicy.KEEP
-    )
+    text_policy = models.CharField(max_length=10, choices=TextPolicy.choices, default=TextPolicy.KEEP)
     keep_embeddings = models.BooleanField(
         default=False,
         help_text="Keep embedding vectors; otherwise only their dimension and norm.",
@@ -69,9 +67,7 @@ class Topic(models.Model):
     """A topic of the log; all its records belong to one project."""
 
     name = models.CharField(max_length=249, unique=True, validators=[topic_name])
-    project = models.ForeignKey(
-        Project, on_delete=models.PROTECT, related_name="topics"
-    )
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="topics")
     receives_http = models.BooleanField(
         default=False,
         help_text="POST /api/v1/events of the project appends to this topic.",

@@ -11,9 +11,7 @@ from ingestion.models.project import Project
 class Series(models.Model):
     """What has one baseline per metric: calls of one service to one model."""
 
-    project = models.ForeignKey(
-        Project, on_delete=models.CASCADE, related_name="series"
-    )
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="series")
     service = models.CharField(max_length=200)
     model = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -21,11 +19,7 @@ class Series(models.Model):
     class Meta:
         ordering = ["service", "model"]
         verbose_name_plural = "series"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["project", "service", "model"], name="one_series"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["project", "service", "model"], name="one_series")]
 
     def __str__(self) -> str:
         return f"{self.service} / {self.model}"
@@ -39,19 +33,13 @@ class MetricRollup(models.Model):
     """
 
     pk = models.CompositePrimaryKey("cursor_id", "series_id", "window_start")
-    cursor = models.ForeignKey(
-        PartitionCursor, on_delete=models.DO_NOTHING, related_name="+"
-    )
+    cursor = models.ForeignKey(PartitionCursor, on_delete=models.DO_NOTHING, related_name="+")
     series = models.ForeignKey(Series, on_delete=models.DO_NOTHING, related_name="+")
     window_start = models.DateTimeField()
     events = models.BigIntegerField()
-    weight = models.FloatField(
-        help_text="Sum of sample weights: what `events` stands for."
-    )
+    weight = models.FloatField(help_text="Sum of sample weights: what `events` stands for.")
     errors = models.BigIntegerField()
-    late_events = models.BigIntegerField(
-        help_text="Older than the partition's watermark allowed; not scored."
-    )
+    late_events = models.BigIntegerField(help_text="Older than the partition's watermark allowed; not scored.")
     latency_count = models.BigIntegerField()
     latency_sum = models.FloatField()
     latency_min = models.FloatField(null=True)

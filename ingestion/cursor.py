@@ -1,0 +1,219 @@
+"""Moving a `PartitionCursor`: compare-and-set on (`next_offset`, `attempt`), and the lock that says who is alive.
+
+Dispatchers and workers may act twice, late or at the same time; only one of them wins each statement here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from ingestion.models import PartitionCursor
+from ingestion.models.cursor import Phase
+
+# First key of the two-key advisory locks; the second is the cursor's id.
+LOCK_CLASS = 0x53454E54
+BUSY_RETRY_SECONDS = 1.0
+FAILURE_RETRY_SECONDS = 0.25
+FAILURE_RETRY_MAX_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """A range of a cursor and the attempt that may ingest it: what a Celery task carries."""
+
+    cursor_id: int
+    start: int
+    end: int
+    attempt: int
+
+
+_DISPATCH = """
+    UPDATE ingestion_partitioncursor
+    SET attempt = attempt + 1, dispatched_end = %s, dispatched_at = now(), started_at = NULL, phase = '',
+        retry_at = NULL, dispatches = dispatches + 1, backend_pid = NULL, backend_start = NULL
+    WHERE id = (
+        SELECT id FROM ingestion_partitioncursor
+        WHERE id = %s AND next_offset = %s AND attempt = %s AND halted_reason = ''
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING attempt
+"""
+
+
+def dispatch(cursor: PartitionCursor, *, end: int) -> Dispatch | None:
+    """Mark the next attempt on [next_offset, end); None when somebody else moved the cursor or holds its row."""
+    with connection.cursor() as sql:
+        sql.execute(_DISPATCH, [end, cursor.pk, cursor.next_offset, cursor.attempt])
+        row = sql.fetchone()
+    return Dispatch(cursor.pk, cursor.next_offset, end, row[0]) if row else None
+
+
+@contextmanager
+def holding_lock(cursor_id: int) -> Iterator[bool]:
+    """Hold the cursor's session lock if it is free; yield whether it is held.
+
+    A process that dies loses it with its connection, which is how the bridge knows.
+    """
+    with connection.cursor() as sql:
+        sql.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, cursor_id])
+        held = bool(sql.fetchone()[0])
+    try:
+        yield held
+    finally:
+        if held and connection.connection is not None and not connection.connection.closed:
+            with connection.cursor() as sql:
+                sql.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, cursor_id])
+
+
+def held_locks() -> dict[int, datetime]:
+    """Return the cursors whose lock is held, with the start of the backend that holds it."""
+    with connection.cursor() as sql:
+        sql.execute(
+            "SELECT lock.objid::bigint, backend.backend_start FROM pg_locks lock "
+            "JOIN pg_stat_activity backend USING (pid) "
+            "WHERE lock.locktype = 'advisory' AND lock.classid = %s AND lock.objsubid = 2 AND lock.granted "
+            "AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [LOCK_CLASS],
+        )
+        return dict(sql.fetchall())
+
+
+_START = """
+    UPDATE ingestion_partitioncursor
+    SET started_at = now(), phase = 'read', backend_pid = pg_backend_pid(),
+        backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+    WHERE id = %s AND attempt = %s AND next_offset = %s AND halted_reason = ''
+"""
+
+
+def start_attempt(task: Dispatch) -> PartitionCursor | None:
+    """Mark the attempt as started and return its cursor; None when a newer attempt or a commit has overtaken it."""
+    with connection.cursor() as sql:
+        sql.execute(_START, [task.cursor_id, task.attempt, task.start])
+        if sql.rowcount != 1:
+            return None
+    return PartitionCursor.objects.select_related("project").get(pk=task.cursor_id)
+
+
+def mark_phase(task: Dispatch, phase: Phase) -> None:
+    """Say what the attempt does now. Lost in a crash of Postgres, which is fine: it is a hint for people."""
+    with connection.cursor() as sql:
+        sql.execute(
+            "BEGIN; SET LOCAL synchronous_commit = off; "
+            "UPDATE ingestion_partitioncursor SET phase = %s WHERE id = %s AND attempt = %s; COMMIT",
+            [phase.value, task.cursor_id, task.attempt],
+        )
+
+
+def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None = None) -> None:
+    """Record that the attempt ended without committing, by any path but death.
+
+    The next dispatch waits for `retry_seconds`, by default doubling with every dispatch of the same range.
+    """
+    with connection.cursor() as sql:
+        sql.execute(
+            "UPDATE ingestion_partitioncursor SET ended_attempt = %s, last_error = left(%s, 300), "
+            "retry_at = now() + make_interval(secs => coalesce(%s, least(%s * 2 ^ least(dispatches - 1, 16), %s))) "
+            "WHERE id = %s AND attempt = %s",
+            [
+                task.attempt,
+                error,
+                retry_seconds,
+                FAILURE_RETRY_SECONDS,
+                FAILURE_RETRY_MAX_SECONDS,
+                task.cursor_id,
+                task.attempt,
+            ],
+        )
+
+
+_LOCK_ROW = """
+    SELECT next_offset, halted_reason, stage_batches, watermark FROM ingestion_partitioncursor
+    WHERE id = %s FOR UPDATE NOWAIT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The cursor as it stands inside the ingest transaction, its row locked."""
+
+    next_offset: int
+    halted_reason: str
+    stage_batches: int
+    watermark: datetime | None
+
+
+def lock_position(cursor_id: int) -> Position:
+    """Lock the cursor's row for this transaction; raises `OperationalError` (55P03) when somebody else holds it."""
+    with connection.cursor() as sql:
+        sql.execute(_LOCK_ROW, [cursor_id])
+        return Position(*sql.fetchone())
+
+
+_ADVANCE = """
+    UPDATE ingestion_partitioncursor
+    SET next_offset = %(next_offset)s, ended_attempt = %(attempt)s, strikes = 0, suspect_end = NULL, retry_at = NULL,
+        last_error = '', phase = '', progressed_at = now(), stage_batches = %(stage_batches)s,
+        watermark = %(watermark)s, started_at = NULL, backend_pid = NULL, backend_start = NULL,
+        attempt = attempt + %(hand_over)s, dispatches = %(hand_over)s,
+        dispatched_end = CASE WHEN %(hand_over)s = 1 THEN %(dispatched_end)s ELSE dispatched_end END,
+        dispatched_at = CASE WHEN %(hand_over)s = 1 THEN now() ELSE dispatched_at END
+    WHERE id = %(cursor_id)s
+    RETURNING attempt
+"""
+
+
+def advance(
+    task: Dispatch,
+    *,
+    next_offset: int,
+    end_offset: int,
+    batch_records: int,
+    stage_batches: int,
+    watermark: datetime | None,
+) -> Dispatch | None:
+    """Move the cursor inside the ingest transaction and mark the next attempt if the log has more.
+
+    Returns the range to send once the transaction has committed.
+    """
+    dispatched_end = min(end_offset, next_offset + batch_records)
+    hand_over = 1 if dispatched_end > next_offset else 0
+    with connection.cursor() as sql:
+        sql.execute(
+            _ADVANCE,
+            {
+                "next_offset": next_offset,
+                "attempt": task.attempt,
+                "hand_over": hand_over,
+                "dispatched_end": dispatched_end,
+                "stage_batches": stage_batches,
+                "watermark": watermark,
+                "cursor_id": task.cursor_id,
+            },
+        )
+        attempt = sql.fetchone()[0]
+    return Dispatch(task.cursor_id, next_offset, dispatched_end, attempt) if hand_over else None
+
+
+_TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid = %s AND backend_start = %s
+"""
+
+
+def terminate_backend(cursor: PartitionCursor) -> bool:
+    """End the database session of an attempt that holds its lock for too long; False when it is gone already.
+
+    A host that is lost in the middle of COPY keeps its row lock past every timeout of Postgres.
+    """
+    if cursor.backend_pid is None:
+        return False
+    with connection.cursor() as sql:
+        sql.execute(_TERMINATE, [cursor.backend_pid, cursor.backend_start])
+        row = sql.fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,104 @@
+"""Set aside what cannot become an event, and send it again once the reason is gone."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from psycopg2.extras import execute_values
+
+from ingestion.log.base import NewRecord, Record
+from ingestion.log.producer import append
+from ingestion.models import DeadLetter
+from ingestion.models.dead_letter import DeadLetterStatus
+from ingestion.validate import Rejected
+
+REPLAY_TIMEOUT_SECONDS = 10.0
+REPLAY_HEADER = "sentinel-replay-of"
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRecord:
+    """A record with the reason and its payload, already scrubbed and cut."""
+
+    record: Record
+    rejected: Rejected
+    stage: str
+    payload: str
+
+
+_INSERT = """
+    INSERT INTO ingestion_deadletter
+        (project_id, cursor_id, log_offset, log_time, stage, reason, field, message, size_bytes, sha256, payload, status)
+    VALUES %s ON CONFLICT (cursor_id, log_offset) DO NOTHING
+"""
+
+
+def store_dead_letters(rejected: Sequence[RejectedRecord], *, project_id: int, cursor_id: int) -> None:
+    """Insert the rejected records of one range inside the caller's transaction."""
+    if not rejected:
+        return
+    rows = [_row(item, project_id=project_id, cursor_id=cursor_id) for item in rejected]
+    with connection.cursor() as sql:
+        execute_values(
+            sql.cursor,
+            _INSERT,
+            rows,
+            template=f"(%s, %s, %s, to_timestamp(%s), {', '.join(['%s'] * 8)})",
+            page_size=500,
+        )
+
+
+def _row(item: RejectedRecord, *, project_id: int, cursor_id: int) -> tuple[object, ...]:
+    value = item.record.value or b""
+    return (
+        project_id,
+        cursor_id,
+        item.record.offset,
+        item.record.timestamp_ms / 1000,
+        item.stage,
+        item.rejected.reason.value,
+        item.rejected.field[:200],
+        item.rejected.message[:500],
+        len(value),
+        hashlib.sha256(value).digest(),
+        item.payload,
+        DeadLetterStatus.OPEN.value,
+    )
+
+
+def replay(dead_letter_ids: Collection[int]) -> Mapping[str, int]:
+    """Append open dead letters to their topic again and mark them; return how many were replayed and skipped.
+
+    What is sent is the scrubbed payload: it is all that was kept. A second replay of the same letter is skipped.
+    Raises `LogUnavailable`; then no letter is marked.
+    """
+    with transaction.atomic():
+        letters = list(
+            DeadLetter.objects.select_for_update(skip_locked=True, of=("self",))
+            .filter(pk__in=list(dead_letter_ids), status=DeadLetterStatus.OPEN)
+            .exclude(payload="")
+            .select_related("cursor")
+            .order_by("pk")
+        )
+        _append_by_topic(letters)
+        DeadLetter.objects.filter(pk__in=[letter.pk for letter in letters]).update(
+            status=DeadLetterStatus.REPLAYED, replayed_at=Now()
+        )
+    return {"replayed": len(letters), "skipped": len(set(dead_letter_ids)) - len(letters)}
+
+
+def _append_by_topic(letters: Sequence[DeadLetter]) -> None:
+    by_topic: dict[str, list[NewRecord]] = defaultdict(list)
+    for letter in letters:
+        origin = f"{letter.cursor_id}:{letter.log_offset}".encode()
+        by_topic[letter.cursor.topic].append(
+            NewRecord(uuid.uuid4().bytes, letter.payload.encode(), [(REPLAY_HEADER, origin)])
+        )
+    for topic, records in by_topic.items():
+        append(topic, records, timeout_seconds=REPLAY_TIMEOUT_SECONDS)

@@ -1,0 +1,82 @@
+"""What the bridge does about a cursor, decided from its row alone (`docs/ingestion.md`, the state table)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ingestion.models import PartitionCursor
+
+NOT_STARTED_SECONDS = 5.0
+NOT_STARTED_MAX_SECONDS = 60.0
+
+
+class Action(enum.StrEnum):
+    """One step for one cursor."""
+
+    NOTHING = "nothing"
+    DISPATCH = "dispatch"
+    TERMINATE_THEN_DISPATCH = "terminate_then_dispatch"
+
+
+class Because(enum.StrEnum):
+    """Why; goes to the log and the metric."""
+
+    UP_TO_DATE = "up_to_date"
+    HALTED = "halted"
+    NEW_RECORDS = "new_records"
+    WAITING_FOR_RETRY = "waiting_for_retry"
+    WAITING_FOR_WORKER = "waiting_for_worker"
+    NOT_STARTED = "not_started"
+    BROKER_RESTARTED = "broker_restarted"
+    WORKING = "working"
+    WORKS_TOO_LONG = "works_too_long"
+    DIED = "died"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    action: Action
+    because: Because
+
+
+def decide(
+    cursor: PartitionCursor,
+    *,
+    end_offset: int,
+    lock_held: bool,
+    now: datetime,
+    hard_limit_seconds: float,
+    broker_restarted: bool = False,
+) -> Decision:
+    """Return what to do. `now` is the database's clock; `lock_held` says whether the attempt's process lives."""
+    if cursor.halted_reason:
+        return Decision(Action.NOTHING, Because.HALTED)
+    if end_offset <= cursor.next_offset:
+        return Decision(Action.NOTHING, Because.UP_TO_DATE)
+    if cursor.dispatched_at is None or cursor.ended_attempt >= cursor.attempt:
+        return _idle(cursor, now=now)
+    if cursor.started_at is None:
+        return _not_started(cursor, now=now, broker_restarted=broker_restarted)
+    if not lock_held:
+        return Decision(Action.DISPATCH, Because.DIED)
+    if now - cursor.started_at > timedelta(seconds=hard_limit_seconds):
+        return Decision(Action.TERMINATE_THEN_DISPATCH, Because.WORKS_TOO_LONG)
+    return Decision(Action.NOTHING, Because.WORKING)
+
+
+def _idle(cursor: PartitionCursor, *, now: datetime) -> Decision:
+    if cursor.retry_at is not None and now < cursor.retry_at:
+        return Decision(Action.NOTHING, Because.WAITING_FOR_RETRY)
+    return Decision(Action.DISPATCH, Because.NEW_RECORDS)
+
+
+def _not_started(cursor: PartitionCursor, *, now: datetime, broker_restarted: bool) -> Decision:
+    if broker_restarted:
+        return Decision(Action.DISPATCH, Because.BROKER_RESTARTED)
+    patience = min(NOT_STARTED_SECONDS * 2 ** max(cursor.dispatches - 1, 0), NOT_STARTED_MAX_SECONDS)
+    assert cursor.dispatched_at is not None
+    if now - cursor.dispatched_at < timedelta(seconds=patience):
+        return Decision(Action.NOTHING, Because.WAITING_FOR_WORKER)
+    return Decision(Action.DISPATCH, Because.NOT_STARTED)

@@ -1,0 +1,162 @@
+"""Who reads which partition: a Kafka consumer group among the bridges, advice only.
+
+It spreads the work, lets lag tools see a committed offset, and wakes an idle bridge when a record arrives. The
+compare-and-set on the cursor decides; two members may believe for seconds that they own the same partition.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+logger = structlog.get_logger(__name__)
+
+COMMIT_SECONDS = 5.0
+Key = tuple[str, int]
+
+
+class Membership(Protocol):
+    """The bridge's seat among its siblings. Every call is bounded in time and never raises for a lost broker."""
+
+    def join(self, topics: Collection[str]) -> None:
+        """Take part for these topics; called whenever their set may have changed."""
+
+    def owned(self) -> set[Key] | None:
+        """Return the partitions this member should serve; None means all, because nobody shares them out."""
+
+    def wait(self, seconds: float, *, ends: Mapping[Key, int], idle: bool) -> None:
+        """Sleep, less long if idle and a record arrives beyond `ends`."""
+
+    def report(self, offsets: Mapping[Key, int]) -> None:
+        """Tell lag tools how far the cursors are."""
+
+    def leave(self) -> None: ...
+
+
+class Alone:
+    """No group: for the PostgreSQL log, whose one table every bridge can serve."""
+
+    def join(self, topics: Collection[str]) -> None:
+        pass
+
+    def owned(self) -> set[Key] | None:
+        return None
+
+    def wait(self, seconds: float, *, ends: Mapping[Key, int], idle: bool) -> None:
+        time.sleep(min(seconds, 0.04))
+
+    def report(self, offsets: Mapping[Key, int]) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass
+
+
+class KafkaMembership:
+    """A group consumer that fetches only to notice that something arrived."""
+
+    def __init__(
+        self, brokers: Sequence[str], *, group: str, security: Mapping[str, Any], timeout_seconds: float
+    ) -> None:
+        self._options: dict[str, Any] = {
+            "bootstrap_servers": list(brokers),
+            "client_id": "sentinel-bridge",
+            "group_id": group,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "latest",
+            "isolation_level": "read_committed",
+            "metadata_max_age_ms": 5_000,
+            "session_timeout_ms": 6_000,
+            "heartbeat_interval_ms": 2_000,
+            "request_timeout_ms": int(timeout_seconds * 1000),
+            "bootstrap_timeout_ms": int(timeout_seconds * 1000),
+            "fetch_max_wait_ms": 500,
+            "max_partition_fetch_bytes": 1,
+            "max_poll_records": 1,
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+            **{name: value for name, value in security.items() if value is not None},
+        }
+        self._consumer: Any = None
+        self._topics: frozenset[str] = frozenset()
+        self._sought: dict[TopicPartition, int] = {}
+        self._reported_at = 0.0
+
+    def join(self, topics: Collection[str]) -> None:
+        wanted = frozenset(topics)
+        if not wanted or (wanted == self._topics and self._consumer is not None):
+            return
+        try:
+            if self._consumer is None:
+                self._consumer = KafkaConsumer(**self._options)
+            self._consumer.subscribe(sorted(wanted))
+            self._topics = wanted
+        except KafkaError as error:
+            logger.warning("bridge.group_unavailable", error=type(error).__name__)
+
+    def owned(self) -> set[Key] | None:
+        if self._consumer is None:
+            return None
+        assigned = {(item.topic, item.partition) for item in self._consumer.assignment()}
+        # While the group rebalances nobody owns anything; partitions must not stand still meanwhile.
+        return assigned or None
+
+    def wait(self, seconds: float, *, ends: Mapping[Key, int], idle: bool) -> None:
+        if self._consumer is None:
+            time.sleep(min(seconds, 0.04))
+            return
+        started = time.monotonic()
+        try:
+            self._watch(ends if idle else {})
+            for item in self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=1):
+                self._sought.pop(item, None)
+        except KafkaError as error:
+            logger.warning("bridge.group_poll_failed", error=type(error).__name__)
+            time.sleep(max(0.0, min(seconds, 0.5) - (time.monotonic() - started)))
+
+    def _watch(self, ends: Mapping[Key, int]) -> None:
+        """Fetch from the known ends of the partitions in `ends`, from no other; after a rejoin pauses are gone."""
+        assigned = self._consumer.assignment()
+        watched = {item for item in assigned if (item.topic, item.partition) in ends}
+        paused = self._consumer.paused()
+        if assigned - watched - paused:
+            self._consumer.pause(*(assigned - watched - paused))
+        for item in watched:
+            end = ends[(item.topic, item.partition)]
+            # Always from what the bridge has just seen: a record that came since is then already waiting.
+            if item in paused or self._sought.get(item) != end:
+                self._consumer.seek(item, end)
+                self._sought[item] = end
+        if watched & paused:
+            self._consumer.resume(*(watched & paused))
+
+    def report(self, offsets: Mapping[Key, int]) -> None:
+        now = time.monotonic()
+        if self._consumer is None or now - self._reported_at < COMMIT_SECONDS:
+            return
+        self._reported_at = now
+        assigned = self._consumer.assignment()
+        commits = {
+            TopicPartition(*key): OffsetAndMetadata(offset, "", -1)
+            for key, offset in offsets.items()
+            if TopicPartition(*key) in assigned
+        }
+        if commits:
+            try:
+                self._consumer.commit_async(commits)
+            except KafkaError as error:
+                logger.info("bridge.group_commit_failed", error=type(error).__name__)
+
+    def leave(self) -> None:
+        if self._consumer is not None:
+            try:
+                self._consumer.close(autocommit=False)
+            except KafkaError as error:
+                logger.info("bridge.group_leave_failed", error=type(error).__name__)
+        self._consumer = None

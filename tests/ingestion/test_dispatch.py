@@ -1,0 +1,90 @@
+"""The state table of the bridge: what it does about a cursor, from the row alone."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ingestion.dispatch import Action, Because, decide
+from ingestion.models import PartitionCursor
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def decision(cursor: PartitionCursor, *, end: int = 100, lock_held: bool = False, restarted: bool = False) -> Any:
+    return decide(
+        cursor, end_offset=end, lock_held=lock_held, now=NOW, hard_limit_seconds=60, broker_restarted=restarted
+    )
+
+
+def seconds_ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def dispatched(seconds: float, **fields: Any) -> PartitionCursor:
+    return PartitionCursor(
+        next_offset=10, attempt=1, dispatched_end=50, dispatched_at=seconds_ago(seconds), **{"dispatches": 1, **fields}
+    )
+
+
+def test_a_cursor_at_the_end_of_the_log_is_left_alone() -> None:
+    assert decision(PartitionCursor(next_offset=100)).because is Because.UP_TO_DATE
+
+
+def test_a_cursor_with_new_records_is_dispatched() -> None:
+    found = decision(PartitionCursor(next_offset=10))
+    assert (found.action, found.because) == (Action.DISPATCH, Because.NEW_RECORDS)
+
+
+def test_a_halted_partition_is_left_alone() -> None:
+    assert decision(PartitionCursor(next_offset=10, halted_reason="anchor")).because is Because.HALTED
+
+
+def test_a_fresh_dispatch_gets_time_to_start() -> None:
+    assert decision(dispatched(4.9)).because is Because.WAITING_FOR_WORKER
+
+
+def test_a_dispatch_that_nobody_started_is_repeated_after_five_seconds() -> None:
+    found = decision(dispatched(5.1))
+    assert (found.action, found.because) == (Action.DISPATCH, Because.NOT_STARTED)
+
+
+@pytest.mark.parametrize(("dispatches", "patience"), [(2, 10), (3, 20), (4, 40), (5, 60), (50, 60)])
+def test_the_patience_doubles_up_to_a_minute(dispatches: int, patience: int) -> None:
+    assert decision(dispatched(patience - 0.1, dispatches=dispatches)).action is Action.NOTHING
+    assert decision(dispatched(patience + 0.1, dispatches=dispatches)).action is Action.DISPATCH
+
+
+def test_what_has_not_started_is_repeated_at_once_when_redis_was_restarted() -> None:
+    assert decision(dispatched(0.1), restarted=True).because is Because.BROKER_RESTARTED
+
+
+def test_a_running_attempt_is_not_repeated_when_redis_was_restarted() -> None:
+    cursor = dispatched(0.2, started_at=seconds_ago(0.1))
+    assert decision(cursor, lock_held=True, restarted=True).because is Because.WORKING
+
+
+def test_a_worker_that_holds_its_lock_is_left_to_work() -> None:
+    cursor = dispatched(30, started_at=seconds_ago(29))
+    assert decision(cursor, lock_held=True).because is Because.WORKING
+
+
+def test_a_worker_beyond_the_hard_limit_loses_its_session_first() -> None:
+    cursor = dispatched(70, started_at=seconds_ago(61))
+    assert decision(cursor, lock_held=True).action is Action.TERMINATE_THEN_DISPATCH
+
+
+def test_a_worker_that_died_is_replaced_at_once() -> None:
+    cursor = dispatched(1, started_at=seconds_ago(0.5))
+    found = decision(cursor, lock_held=False)
+    assert (found.action, found.because) == (Action.DISPATCH, Because.DIED)
+
+
+def test_an_attempt_that_ended_with_an_error_waits_for_its_retry() -> None:
+    cursor = dispatched(3, started_at=seconds_ago(2), ended_attempt=1, retry_at=NOW + timedelta(seconds=1))
+    assert decision(cursor).because is Because.WAITING_FOR_RETRY
+
+
+def test_an_attempt_that_ended_is_followed_by_the_next_once_its_wait_is_over() -> None:
+    cursor = dispatched(3, started_at=seconds_ago(2), ended_attempt=1, retry_at=seconds_ago(0.1))
+    assert decision(cursor).because is Because.NEW_RECORDS
