@@ -16,7 +16,7 @@ from pathlib import Path
 from sentinel import runtime
 
 DATA_DIRECTORY_VARIABLE = "SENTINEL_DATA_DIR"
-SECRET_KEY_FILE = "secret_key"
+SECRET_KEY_FILE = "secret_key"  # noqa: S105  # a file's name
 LOCK_FILE = "lock"
 
 
@@ -65,16 +65,17 @@ def load_environment() -> Mapping[str, str]:
 
 def secret_key() -> str:
     """Return the installation's secret key, made at first use; raise `InstallationError` if it cannot be kept."""
-    return kept_secret(SECRET_KEY_FILE)
+
+    path = data_directory() / SECRET_KEY_FILE
+    if not path.exists():
+        create_data_directory()
+    return kept_secret(path)
 
 
-def kept_secret(name: str) -> str:
-    """Return the random secret kept in file `name` of the data directory (mode 0600), made at first use."""
-    path = data_directory() / name
-    with suppress(FileNotFoundError):
-        return _read_secret(path)
-    path = create_data_directory() / name
-    _write_new(path, secrets.token_urlsafe(32))
+def kept_secret(path: Path) -> str:
+    """Return the random secret kept in the file `path` (mode 0600), made at first use."""
+    if not path.exists():
+        _write_new(path, secrets.token_urlsafe(32))
     return _read_secret(path)
 
 
@@ -91,9 +92,8 @@ def _write_new(path: Path, content: str) -> None:
     # A hard link appears complete or not at all, and never replaces what another process made at the same moment.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(content)
+        temporary.touch(mode=0o600)
+        temporary.write_text(content, encoding="ascii")
         with suppress(FileExistsError):
             os.link(temporary, path)
     except OSError as error:

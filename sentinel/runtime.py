@@ -110,9 +110,8 @@ def _decode(content: Mapping[str, Any]) -> Runtime:
 def write(directory: Path, runtime: Runtime) -> None:
     """Replace the record in `directory` at once (a reader sees the old one or the new one), readable by the owner alone."""
     temporary = directory / f".{FILE_NAME}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"format": FORMAT, **asdict(runtime)}, file, indent=1)
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps({"format": FORMAT, **asdict(runtime)}, indent=1), encoding="utf-8")
     temporary.replace(directory / FILE_NAME)
 
 
