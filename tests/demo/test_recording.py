@@ -172,7 +172,8 @@ def test_a_generic_file_without_latency_is_not_invented(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("", "is empty"), ("a,b\n1,2\n", "no column holds the time"), ("\x00", "no column holds the time")]
+    ("text", "why"),
+    [("", "is empty"), ("a,b\n1,2\n", "no column holds the time"), ("\x00", "no column holds the time")],
 )
 def test_a_file_that_cannot_be_read_is_refused_as_a_whole(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(RecordingError, match=why):
