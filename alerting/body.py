@@ -4,7 +4,7 @@
      "timestamp": "<when the alert was created, RFC 3339>", "project": "<slug>", "rule": {"id": 1, "name": "..."},
      "anomaly": {"id", "event_id", "timestamp", "anomaly_type", "severity", "service", "model", "metric",
                  "detection_method", "observed", "expected", "confidence", "details"},
-     "explanation": "<a sentence>", "links": {"anomaly": "<URL, or a path where SENTINEL_PUBLIC_URL is not set>"}}
+     "explanation": "<a sentence>", "links": {"admin": "<URL, or a path where SENTINEL_PUBLIC_URL is not set>"}}
 
 Receivers must ignore keys that they do not know; a key that changes its meaning raises `version`.
 """
@@ -46,7 +46,7 @@ def render(entry: OutboxEntry, rule: AlertRule, *, scrub: Scrub) -> Alert:
         "rule": {"id": rule.pk, "name": rule_name},
         "anomaly": ours | clean_anomaly,
         "explanation": explanation,
-        "links": {"anomaly": _link(entry)},
+        "links": {"admin": _link(entry)},
     }
     return Alert(
         id=entry.id,
@@ -67,7 +67,8 @@ def _text(moment: datetime) -> str:
 
 def _link(entry: OutboxEntry) -> str:
     base = str(getattr(settings, "SENTINEL_PUBLIC_URL", "")).rstrip("/")
-    return f"{base}/admin/detection/anomaly/{entry.anomaly_id}/change/"
+    about = f"alerting/alertrule/{entry.rule_id}" if entry.test else f"detection/anomaly/{entry.anomaly_id}"
+    return f"{base}/admin/{about}/change/"
 
 
 def _scrubbed(value: dict[str, Any], scrub: Scrub) -> dict[str, Any]:

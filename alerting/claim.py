@@ -14,7 +14,6 @@ Sending happens afterwards, outside (`alerting.deliver`). All times are the data
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from functools import partial
 
 import structlog
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 
 from alerting.metrics import LEASES_EXPIRED, count_suppressed
 from alerting.models import AlertClaim, AlertRule, OutboxEntry
@@ -57,11 +56,11 @@ class _Window:
     window_start: datetime
 
 
-def claim_due(*, limit: int, now: datetime, entry_ids: Sequence[uuid.UUID] | None = None) -> Claimed:
-    """Claim at most `limit` entries for sending; `entry_ids` restricts the choice to these."""
+def claim_due(*, limit: int, now: datetime) -> Claimed:
+    """Claim at most `limit` entries for sending; `now` is the database's time."""
     with transaction.atomic():
         free_expired(now=now)
-        due = _lock_due(now=now, entry_ids=entry_ids)
+        due = _lock_due(now=now)
         if not due:
             return Claimed()
         live = _judge_rule(due, now=now)
@@ -84,10 +83,8 @@ def free_expired(*, now: datetime) -> int:
     return freed
 
 
-def _lock_due(*, now: datetime, entry_ids: Sequence[uuid.UUID] | None) -> list[OutboxEntry]:
-    due: QuerySet[OutboxEntry] = OutboxEntry.objects.filter(status=EntryStatus.PENDING, next_attempt_at__lte=now)
-    if entry_ids is not None:
-        due = due.filter(id__in=entry_ids)
+def _lock_due(*, now: datetime) -> list[OutboxEntry]:
+    due = OutboxEntry.objects.filter(status=EntryStatus.PENDING, next_attempt_at__lte=now)
     return list(due.order_by("next_attempt_at").select_for_update(skip_locked=True)[:SCAN_ROWS])
 
 

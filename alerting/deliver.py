@@ -7,7 +7,8 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,6 +19,7 @@ from alerting import metrics
 from alerting.body import Scrub, render
 from alerting.channels import CHANNELS
 from alerting.channels.base import Channel, ChannelError, Receipt
+from alerting.claim import LEASE
 from alerting.models import AlertClaim, AlertRule, DeliveryAttempt, OutboxEntry
 from alerting.reasons import AttemptOutcome, EntryStatus, FailureReason
 from alerting.retry import delay_seconds
@@ -184,6 +186,44 @@ def _settle_claim(attempt: Attempt, *, now: datetime) -> None:
         claim.update(acknowledged_at=now)
     elif attempt.outcome is AttemptOutcome.FAILED:
         claim.delete()
+
+
+def send_again(entry_ids: Collection[uuid.UUID], *, now: datetime) -> int:
+    """Give entries that were given up one more attempt, which an operator asked for; return how many there were."""
+    failed = OutboxEntry.objects.filter(id__in=entry_ids, status=EntryStatus.FAILED)
+    return failed.update(status=EntryStatus.PENDING, next_attempt_at=now, settled_at=None)
+
+
+def send_test(rule: AlertRule, *, courier: Courier) -> OutboxEntry:
+    """Send a test alert of `rule`, also of a disabled one, at once and in this thread; return its entry, settled.
+
+    It passes everything that a real one passes but the deduplication, and its outcome is stored alike; where the attempt
+    failed and can be repeated, the alert worker does so.
+    """
+    now = courier.clock()
+    explanation = f"This is a test of the alert rule {rule.name}; nothing is wrong."
+    entry = OutboxEntry.objects.create(
+        id=uuid.uuid4(),
+        rule=rule,
+        project=rule.project,
+        anomaly_id=uuid.uuid4(),
+        service="sentinel",
+        model="test",
+        anomaly_type="test",
+        severity=rule.min_severity,
+        anomaly_timestamp=now,
+        window_start=now,
+        anomaly={"service": "sentinel", "model": "test", "anomaly_type": "test", "explanation": explanation},
+        test=True,
+        status=EntryStatus.CLAIMED,
+        lease_until=now + LEASE,
+        claims=1,
+        attempts=0,
+        next_attempt_at=now,
+        created_at=now,
+    )
+    courier.deliver(entry)
+    return OutboxEntry.objects.get(id=entry.id)
 
 
 def _disable(rule: AlertRule, reason: FailureReason) -> None:

@@ -19,6 +19,7 @@ from ingestion.models.project import Project
 DEFAULT_COOLDOWN_SECONDS = 300
 DEFAULT_MAX_AGE_SECONDS = 3600
 DEFAULT_MAX_ATTEMPTS = 3
+MIN_SECRET_BYTES = 16
 # So long after a secret was replaced requests are signed with the old one too.
 SECRET_OVERLAP = timedelta(hours=24)
 SEVERITY_CHOICES = [(severity.value, severity.value.capitalize()) for severity in Severity]
@@ -36,6 +37,16 @@ def check_anomaly_types(value: object) -> None:
         raise ValidationError("This is not a list of anomaly types.")
     for item in value:
         _anomaly_type(item)
+
+
+def check_secret(value: str) -> None:
+    """Raise `ValidationError` unless `value` can sign and is too long to be guessed."""
+    try:
+        key = signing_key(value)
+    except ValueError as error:
+        raise ValidationError(f"Not usable: {error}.") from None
+    if len(key) < MIN_SECRET_BYTES:
+        raise ValidationError(f"A secret needs at least {MIN_SECRET_BYTES} bytes.")
 
 
 class AlertRule(models.Model):
@@ -70,7 +81,7 @@ class AlertRule(models.Model):
     )
     channel = models.CharField(max_length=20, choices=channel_choices, default="log")
     webhook_url = models.CharField(max_length=2000, blank=True)
-    webhook_secret = models.CharField(max_length=200, blank=True)
+    webhook_secret = models.CharField(max_length=200, blank=True, validators=[check_secret])
     webhook_previous_secret = models.CharField(max_length=200, blank=True, editable=False)
     webhook_secret_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     disabled_reason = models.CharField(
@@ -97,11 +108,6 @@ class AlertRule(models.Model):
         errors: dict[str, list[str]] = {}
         for problem in problems:
             errors.setdefault(problem.field, []).append(problem.message)
-        if self.webhook_secret:
-            try:
-                signing_key(self.webhook_secret)
-            except ValueError as error:
-                errors.setdefault("webhook_secret", []).append(f"Not usable: {error}.")
         if errors:
             raise ValidationError(errors)
 
