@@ -1,6 +1,28 @@
+"""Every address of the web process."""
+
 from django.contrib import admin
 from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from api.views import health
+from api.views.dead_letters import DeadLettersView, ReplayView
+from api.views.index import index
+from api.views.metrics import metrics
+from api.views.telemetry import TelemetryView
+
+handler404 = "api.errors.page_not_found"
+handler500 = "api.errors.server_error"
 
 urlpatterns = [
+    path("", index, name="index"),
     path("admin/", admin.site.urls),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/telemetry", TelemetryView.as_view(), name="telemetry"),
+    path("api/v1/dead-letters", DeadLettersView.as_view(), name="dead_letters"),
+    path("api/v1/dead-letters/<int:pk>/replay", ReplayView.as_view(), name="replay_dead_letter"),
+    path("health/live", health.live, name="live"),
+    path("health/ready", health.ready, name="ready"),
+    path("health/startup", health.startup, name="startup"),
+    path("metrics", metrics, name="metrics"),
 ]

@@ -1,0 +1,99 @@
+"""GET /api/v1/dead-letters and POST /api/v1/dead-letters/{id}/replay"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from django.db.models import Q
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api import documentation as doc
+from api.errors import ApiError, ErrorCode, not_found
+from api.models import Scope
+from api.pages import next_link
+from api.queries import DeadLettersQuery, TimeRange, iso, time_range
+from api.shapes import dead_letter_shape
+from api.views.base import ApiView
+from ingestion.dead_letters import replay
+from ingestion.models import DeadLetter
+from ingestion.models.dead_letter import DeadLetterStatus
+
+
+class DeadLettersView(ApiView):
+    """Rejected records, newest first."""
+
+    @extend_schema(
+        operation_id="dead_letters",
+        summary="List rejected records",
+        description=doc.DEAD_LETTERS,
+        parameters=[DeadLettersQuery],
+        responses={200: doc.paged(doc.DeadLettersPage), **doc.READ_ERRORS},
+        examples=[doc.DEAD_LETTERS_EXAMPLE],
+        tags=["dead letters"],
+    )
+    def get(self, request: Request) -> Response:
+        """Answer one page."""
+        query = DeadLettersQuery.read(request)
+        window, chosen = self._window(query)
+        for name in ("status", "reason"):
+            if name in query:
+                chosen &= Q(**{name: query[name]})
+        rows = DeadLetter.objects.filter(chosen, project=self.caller.project).select_related("cursor")
+        found = list(rows.order_by("-created_at", "-id")[: query["limit"] + 1])
+        page = found[: query["limit"]]
+        position = None
+        if len(found) > len(page):
+            position = (window.start, page[-1].created_at, page[-1].pk)
+        body = {"dead_letters": [dead_letter_shape(letter) for letter in page], "count": len(page)}
+        return Response(body, headers=next_link(request, position))
+
+    def _window(self, query: Mapping[str, Any]) -> tuple[TimeRange, Q]:
+        now = timezone.now()
+        if "cursor" in query:
+            start, created_at, pk = cast(tuple[datetime, datetime, int], query["cursor"])
+            after = Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=pk)
+            return TimeRange(start, now), Q(created_at__gt=start, created_at__lte=created_at) & after
+        window = time_range(query.get("hours"), retention_days=self.caller.project.retention_days, now=now)
+        return window, Q(created_at__gt=window.start)
+
+
+class ReplayView(ApiView):
+    """Send a rejected record again."""
+
+    scope = Scope.ADMIN
+
+    @extend_schema(
+        operation_id="replay_dead_letter",
+        summary="Replay a rejected record",
+        description=doc.REPLAY,
+        request=None,
+        responses={
+            200: doc.Replay,
+            **doc.AUTHENTICATION_ERRORS,
+            404: doc.NOT_FOUND,
+            409: doc.NOT_REPLAYABLE,
+            503: doc.LOG_UNAVAILABLE,
+        },
+        tags=["dead letters"],
+    )
+    def post(self, _request: Request, pk: int) -> Response:
+        """Append the payload to its topic again."""
+        letter = DeadLetter.objects.filter(project=self.caller.project, pk=pk).first()
+        if letter is None:
+            raise not_found("Dead letter")
+        _refuse_unreplayable(letter)
+        return Response(dict(replay([letter.pk])))
+
+
+def _refuse_unreplayable(letter: DeadLetter) -> None:
+    if letter.status == DeadLetterStatus.REPLAYED:
+        when = iso(letter.replayed_at) if letter.replayed_at else "an unknown time"
+        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, f"Dead letter {letter.pk} was replayed at {when}.")
+    if not letter.payload:
+        message = f"The payload of dead letter {letter.pk} was not kept, because it could not be scrubbed."
+        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, message)

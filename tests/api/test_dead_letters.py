@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from ingestion.log.configured import create_topics
+from ingestion.models import DeadLetter, InboxPartition
+
+URL = "/api/v1/dead-letters"
+Add = Callable[..., DeadLetter]
+
+
+def test_a_dead_letter_says_what_is_wrong_and_where_it_lies(reader: Client, add_dead_letter: Add) -> None:
+    letter = add_dead_letter()
+    body = reader.get(URL).json()
+    assert body["count"] == 1
+    assert body["dead_letters"] == [
+        {
+            "id": letter.pk,
+            "created_at": letter.created_at.isoformat().replace("+00:00", "Z"),
+            "topic": "llm.telemetry",
+            "partition": 0,
+            "offset": 0,
+            "log_time": letter.log_time.isoformat().replace("+00:00", "Z"),
+            "stage": "decode",
+            "reason": "missing_field",
+            "field": "latency_ms",
+            "message": "latency_ms is required",
+            "size_bytes": 28,
+            "sha256": "00" * 32,
+            "payload": '{"service_name": "chat-api"}',
+            "status": "open",
+            "replayed_at": None,
+        }
+    ]
+
+
+def test_status_and_reason_choose(reader: Client, add_dead_letter: Add) -> None:
+    add_dead_letter(status="replayed")
+    add_dead_letter(reason="not_json")
+    assert reader.get(URL, {"status": "replayed"}).json()["count"] == 1
+    assert reader.get(URL, {"reason": "not_json"}).json()["count"] == 1
+    assert reader.get(URL, {"status": "replayed", "reason": "not_json"}).json()["count"] == 0
+
+
+def test_an_unknown_status_is_refused(reader: Client) -> None:
+    error = reader.get(URL, {"status": "done"}).json()["error"]
+    assert error["fields"] == [{"field": "status", "reason": '"done" is not a valid choice.'}]
+
+
+def test_pages_hold_every_letter_once(reader: Client, add_dead_letter: Add) -> None:
+    ids = [add_dead_letter().pk for _ in range(5)]
+    DeadLetter.objects.filter(pk__in=ids[:2]).update(
+        created_at=DeadLetter.objects.get(pk=ids[0]).created_at - timedelta(hours=1)
+    )
+    found: list[int] = []
+    url = f"{URL}?limit=2"
+    while url:
+        response = reader.get(url)
+        found += [item["id"] for item in response.json()["dead_letters"]]
+        url = response.headers.get("Link", "").removeprefix("<").partition(">")[0]
+    assert found == [*reversed(ids[2:]), *reversed(ids[:2])]
+
+
+def test_another_projects_letters_are_not_shown(stranger: Client, add_dead_letter: Add) -> None:
+    add_dead_letter()
+    assert stranger.get(URL).json() == {"dead_letters": [], "count": 0}
+
+
+class TestReplay:
+    @pytest.fixture(autouse=True)
+    def _inbox(self, settings: Settings, transactional_db: None) -> None:
+        settings.SENTINEL_BROKERS = []
+        create_topics(["llm.telemetry"])
+
+    def test_appends_the_payload_to_its_topic_and_marks_the_letter(
+        self, administrator: Client, add_dead_letter: Add
+    ) -> None:
+        letter = add_dead_letter()
+        response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert (response.status_code, response.json()) == (200, {"replayed": 1, "skipped": 0})
+        letter.refresh_from_db()
+        assert letter.status == "replayed"
+        assert sum(InboxPartition.objects.values_list("end_offset", flat=True)) == 1
+
+    def test_a_second_time_is_refused(self, administrator: Client, add_dead_letter: Add) -> None:
+        letter = add_dead_letter()
+        administrator.post(f"{URL}/{letter.pk}/replay")
+        response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert response.status_code == 409
+        error = response.json()["error"]
+        assert error["code"] == "not_replayable"
+        assert error["message"].startswith(f"Dead letter {letter.pk} was replayed at 20")
+
+    def test_without_a_payload_there_is_nothing_to_replay(self, administrator: Client, add_dead_letter: Add) -> None:
+        letter = add_dead_letter(payload="")
+        response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert response.status_code == 409
+        assert response.json()["error"]["message"] == (
+            f"The payload of dead letter {letter.pk} was not kept, because it could not be scrubbed."
+        )
+
+    def test_needs_the_admin_scope(self, reader: Client, add_dead_letter: Add) -> None:
+        assert reader.post(f"{URL}/{add_dead_letter().pk}/replay").status_code == 403
+
+    def test_without_a_log_the_letter_stays_open(self, administrator: Client, add_dead_letter: Add) -> None:
+        letter = add_dead_letter()
+        InboxPartition.objects.all().delete()
+        response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert response.json()["error"]["code"] == "log_unavailable"
+        letter.refresh_from_db()
+        assert letter.status == "open"
