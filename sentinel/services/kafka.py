@@ -22,6 +22,12 @@ PREFERRED_PORT = 9092
 MINIMUM_JAVA = 17
 JAVA_HINT = "install Java 17 or later (package openjdk-17-jre-headless), or set SENTINEL_BROKERS"
 HEAP = "-Xmx512m"
+LOGGING = (
+    "showDateTime=true",
+    "dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSX",
+    "defaultLogLevel=info",
+    "showThreadName=false",
+)
 
 
 class Kafka(Service):
@@ -78,8 +84,8 @@ class Kafka(Service):
 
     def _run(self, main_class: str) -> list[str]:
         assert self._java is not None, "prepare() comes first"
-        options = [HEAP, "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"]
-        return [self._java, *options, "-cp", f"{self._jars}/*", main_class]
+        logging = [f"-Dorg.slf4j.simpleLogger.{name}" for name in LOGGING]
+        return [self._java, HEAP, *logging, "-cp", f"{self._jars}/*", main_class]
 
     def command(self) -> Command:
         return Command(
