@@ -2,7 +2,8 @@
 
 Field names, units and structural limits stand here and nowhere else: `ingestion.schema` exports them for SDK
 authors, `ingestion.validate` adds the rules that a type cannot express and normalises what it accepts. The optional
-fields mean what the OpenTelemetry GenAI conventions mean; token counts include cached and reasoning tokens.
+fields mean what the OpenTelemetry GenAI conventions mean; token counts include cached and reasoning tokens. The repr of
+every struct leaves out what the user or the model wrote, so that no log or traceback shows it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class PromptInfo(
     forbid_unknown_fields=True,
     gc=False,
 ):
-    """What was sent to the model. Its repr shows no content."""
+    """What was sent to the model."""
 
     text: Annotated[
         str | None,
@@ -92,7 +93,7 @@ class ResponseInfo(
     forbid_unknown_fields=True,
     gc=False,
 ):
-    """What the model answered. Its repr shows no content."""
+    """What the model answered."""
 
     text: Annotated[
         str | None,
@@ -130,7 +131,7 @@ class ToolCall(
     forbid_unknown_fields=True,
     gc=False,
 ):
-    """One call of a tool that the model asked for. Its repr shows no content."""
+    """One call of a tool that the model asked for."""
 
     id: Annotated[LongLabel | None, Meta(description="gen_ai.tool.call.id")] = None
     name: Annotated[LongLabel | None, Meta(description="gen_ai.tool.name")] = None
@@ -150,7 +151,7 @@ class RetrievedDocument(
     forbid_unknown_fields=True,
     gc=False,
 ):
-    """A document that was put into the prompt. Its repr shows no content."""
+    """A document that was put into the prompt."""
 
     id: LongLabel | None = None
     text: str | None = None
@@ -168,7 +169,7 @@ class Event(
     forbid_unknown_fields=True,
     gc=False,
 ):
-    """One LLM call. Its repr names it and shows none of its content.
+    """One LLM call.
 
     The structs refuse unknown fields so that the decoder notices them at no cost; `decode_event` then counts and
     drops them.
