@@ -67,7 +67,7 @@ SOURCES: tuple[Source, ...] = (
         share=0.18,
         tokens=azure.CODE_TOKENS,
         load=azure.CODE_LOAD,
-        calls=CallModel(250.0, 0.25, 14.0, 0.2e-6, 0.6e-6),
+        calls=CallModel(300.0, 0.35, 5.0, 0.2e-6, 0.6e-6),
         prompt_band=(0.02, 0.90),
         template="complete-code",
     ),

@@ -122,7 +122,7 @@ KINDS: Mapping[str, FaultKind] = MappingProxyType(
         "latency_spike": FaultKind(
             _latency_spike,
             frozenset({"latency_ms", "ttft_ms"}),
-            magnitude=8.0,
+            magnitude=10.0,
             duration_seconds=20,
             single=True,
         ),
