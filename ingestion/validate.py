@@ -146,7 +146,7 @@ def _timestamp_us(event: Event, log_time_us: int | None) -> int:
     if timestamp is None:
         if log_time_us is None:
             raise RefusedError(RejectReason.MISSING_FIELD, "timestamp", "is required")
-        force_setattr(event, "timestamp", _EPOCH + log_time_us * _MICROSECOND)
+        force_setattr(event, "timestamp", _from_log_time(log_time_us))
         return log_time_us
     if timestamp.tzinfo is not _UTC:
         timestamp = _utc(timestamp)
@@ -154,13 +154,20 @@ def _timestamp_us(event: Event, log_time_us: int | None) -> int:
     return (timestamp - _EPOCH) // _MICROSECOND
 
 
+def _from_log_time(log_time_us: int) -> dt.datetime:
+    try:
+        return _EPOCH + log_time_us * _MICROSECOND
+    except OverflowError:  # a Kafka producer may stamp its records with any 64-bit number
+        why = "is missing, and the log time is not of the years 1 to 9999"
+        raise RefusedError(RejectReason.BAD_TIMESTAMP, "timestamp", why) from None
+
+
 def _utc(timestamp: dt.datetime) -> dt.datetime:
     try:
         return timestamp.replace(tzinfo=_UTC) if timestamp.tzinfo is None else timestamp.astimezone(_UTC)
     except OverflowError:
-        raise RefusedError(
-            RejectReason.BAD_TIMESTAMP, "timestamp", "is not a time of the years 1 to 9999 in UTC"
-        ) from None
+        why = "is not a time of the years 1 to 9999 in UTC"
+        raise RefusedError(RejectReason.BAD_TIMESTAMP, "timestamp", why) from None
 
 
 def _event_id(event: Event, default: DefaultEventId | None) -> uuid.UUID:

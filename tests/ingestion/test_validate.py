@@ -103,6 +103,13 @@ def test_without_a_default_the_field_is_required(field: str, option: str) -> Non
     assert (verdict.reason, verdict.field) == (RejectReason.MISSING_FIELD, field)
 
 
+@pytest.mark.parametrize("log_time_ms", [2**63 - 1, -(2**63), 253_402_300_800_000])
+def test_a_log_time_beyond_the_calendar_rejects_only_events_without_a_time(log_time_ms: int) -> None:
+    verdict = reject(without("timestamp"), log_time_us=log_time_ms * 1000)
+    assert (verdict.reason, verdict.field) == (RejectReason.BAD_TIMESTAMP, "timestamp")
+    assert accept(EVENT, log_time_us=log_time_ms * 1000).timestamp_us == LOG_TIME_US - 750_000
+
+
 def test_project_limits_apply() -> None:
     limits = replace(
         DEFAULT_LIMITS, max_event_bytes=2_000, max_text_bytes=50, max_metadata_keys=1, max_metadata_bytes=10
