@@ -96,6 +96,7 @@ class Kafka(Service):
         )
 
     def is_ready(self) -> bool:
+        # The port opens once the broker is registered and has recovered its log.
         return ports.answers(self._port)
 
     @property
@@ -131,6 +132,9 @@ def _properties(data: Path, *, port: int, controller_port: int, partitions: int)
         "transaction.state.log.num.partitions": 4,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
+        # A broker that was killed may register again after the session of its dead self: 9 s by default.
+        "broker.session.timeout.ms": 3_000,
+        "broker.heartbeat.interval.ms": 500,
         "group.initial.rebalance.delay.ms": 0,
         "log.retention.hours": 168,
         "message.max.bytes": 2 * 1024 * 1024,
