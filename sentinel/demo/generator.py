@@ -27,6 +27,8 @@ class Workload:
     part: int = 0
     start_hour: float = 15.0
     max_text_characters: int = 2_000
+    # So many seconds of the stream pass in one second of event time: a live demo can be hurried.
+    speed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Stream:
     def events(self) -> Iterator[WireEvent]:
         """Yield the events in order of time."""
         work = self.workload
-        at = self.start_us + np.rint(self.calls.seconds * 1e6).astype(np.int64)
+        at = self.start_us + np.rint(self.calls.seconds * 1e6 / work.speed).astype(np.int64)
         return render(
             self.calls,
             work.sources,
@@ -85,8 +87,8 @@ class Stream:
             kind=fault.kind,
             service=source.service,
             model=source.model,
-            start_us=self.start_us + round(fault.start_seconds * 1e6),
-            end_us=self.start_us + round(fault.end_seconds * 1e6),
+            start_us=self.start_us + round(fault.start_seconds * 1e6 / self.workload.speed),
+            end_us=self.start_us + round(fault.end_seconds * 1e6 / self.workload.speed),
             magnitude=fault.magnitude,
             metrics=KINDS[fault.kind].metrics,
             event_ids=frozenset(self.ids[row] for row in rows),
