@@ -136,13 +136,13 @@ def _prepare(alert: Alert, target: Target, *, now: datetime) -> tuple[Endpoint, 
 def _named_errors() -> Iterator[None]:
     try:
         yield
-    except ValueError:
-        # A host name that cannot be encoded or that TLS refuses to name.
-        raise ChannelError(FailureReason.INVALID_TARGET, permanent=True) from None
     except (OSError, http.client.HTTPException) as error:
         reason, permanent = next((r, p) for kind, r, p in _ERRORS if isinstance(error, kind))
         # Messages of http.client and ssl quote what the other side sent, and names.
         raise ChannelError(reason, permanent=permanent) from None
+    except ValueError:
+        # A host name that cannot be encoded, or that TLS cannot name. A certificate's error is an OSError, and above.
+        raise ChannelError(FailureReason.INVALID_TARGET, permanent=True) from None
 
 
 def _drain(response: http.client.HTTPResponse) -> None:

@@ -1,32 +1,33 @@
-"""People and things that the tests of alerting share."""
+"""Things that the tests of alerting share.
+
+Models are imported inside the fixtures: pytest reads this file before Django is set up when it is given this folder.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection
 
 from alerting.candidate import AlertCandidate
-from alerting.channels import CHANNELS
-from alerting.deliver import Courier, database_now
-from alerting.models import AlertRule
-from alerting.outbox import Enqueued, enqueue
-from alerting.rules import forget_rules, load_rules
-from ingestion.models.project import Project
+
+if TYPE_CHECKING:
+    from alerting.deliver import Courier
+    from alerting.models import AlertRule
+    from alerting.outbox import Enqueued
+    from ingestion.models.project import Project
 
 SECRET = "whsec_c2VudGluZWwtdGVzdC1zZWNyZXQtMzItYnl0ZXMh"
 
 
 class ManualClock:
-    """A clock that stands still until it is moved; starts at the full minute before now, away from a window's edge."""
+    """Stands still until it is moved; starts a little ahead of the database's, so that what was just put in is due."""
 
     def __init__(self) -> None:
-        now = datetime.now(UTC)
-        self.now = now - timedelta(seconds=now.timestamp() % 300) + timedelta(seconds=60)
+        self.now = datetime.now(UTC) + timedelta(seconds=5)
 
     def __call__(self) -> datetime:
         return self.now
@@ -41,6 +42,8 @@ def unscrubbed(texts: Sequence[str]) -> Sequence[str]:
 
 @pytest.fixture(autouse=True)
 def _fresh_rules() -> Iterator[None]:
+    from alerting.rules import forget_rules
+
     forget_rules()
     yield
     forget_rules()
@@ -48,6 +51,9 @@ def _fresh_rules() -> Iterator[None]:
 
 @pytest.fixture
 def project(db: None) -> Project:
+    from alerting.models import AlertRule
+    from ingestion.models.project import Project
+
     AlertRule.objects.all().delete()
     return Project.objects.create(slug="shop", name="Shop")
 
@@ -61,6 +67,8 @@ def allow_loopback(settings: Any) -> None:
 def make_rule(project: Project) -> Callable[..., AlertRule]:
     """Return a maker of rules that match everything unless told otherwise."""
 
+    from alerting.models import AlertRule
+
     def make(**fields: Any) -> AlertRule:
         defaults = {"project": project, "name": f"rule {uuid.uuid4().hex[:6]}", "min_severity": "low"}
         return AlertRule.objects.create(**(defaults | fields))
@@ -70,7 +78,9 @@ def make_rule(project: Project) -> Callable[..., AlertRule]:
 
 @pytest.fixture
 def make_candidate(project: Project) -> Callable[..., AlertCandidate]:
-    """Return a maker of anomalies of the project, found a moment ago."""
+    """Return a maker of anomalies of the project, all of one moment at the start of the present five-minute window."""
+    now = datetime.now(UTC)
+    timestamp = now - timedelta(seconds=now.timestamp() % 300)
 
     def make(**fields: Any) -> AlertCandidate:
         defaults: dict[str, Any] = {
@@ -81,7 +91,7 @@ def make_candidate(project: Project) -> Callable[..., AlertCandidate]:
             "model": "gpt-4o",
             "anomaly_type": "latency_spike",
             "severity": "high",
-            "timestamp": datetime.now(UTC),
+            "timestamp": timestamp,
             "metric": "latency_ms",
             "observed": 9000.0,
             "expected": 800.0,
@@ -97,6 +107,10 @@ def make_candidate(project: Project) -> Callable[..., AlertCandidate]:
 @pytest.fixture
 def put(project: Project) -> Callable[..., Enqueued]:
     """Return what the pipeline does: enqueue anomalies with the rules in force."""
+    from django.db import connection
+
+    from alerting.outbox import enqueue
+    from alerting.rules import forget_rules, load_rules
 
     def put_(*candidates: AlertCandidate, now: datetime | None = None) -> Enqueued:
         forget_rules()
@@ -109,4 +123,21 @@ def put(project: Project) -> Callable[..., Enqueued]:
 @pytest.fixture
 def courier() -> Courier:
     """A courier with the real channels, the database's clock and no jitter."""
+    from alerting.channels import CHANNELS
+    from alerting.deliver import Courier, database_now
+
     return Courier(channels=CHANNELS, scrub=unscrubbed, clock=database_now, jitter=lambda: 0.0)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def patient_courier(clock: ManualClock) -> Courier:
+    """A courier on the manual clock."""
+    from alerting.channels import CHANNELS
+    from alerting.deliver import Courier
+
+    return Courier(channels=CHANNELS, scrub=unscrubbed, clock=clock, jitter=lambda: 0.0)

@@ -73,44 +73,48 @@ class Receiver:
             self.requests.append(request)
             return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        receiver = self
+    def _handler(self) -> type[_Handler]:
+        return type("Handler", (_Handler,), {"receiver": self})
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                answer = receiver.take(Request(self.path, dict(self.headers), body))
-                if answer.before is not None:
-                    answer.before()
-                time.sleep(answer.delay_seconds)
-                try:
-                    self._answer(answer)
-                except OSError:
-                    self.close_connection = True
 
-            def _answer(self, answer: Answer) -> None:
-                if answer.reset:
-                    # SO_LINGER 0 makes the close a RST.
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    self.connection.close()
-                    self.close_connection = True
-                elif answer.raw is not None:
-                    self._drip(answer.raw, answer.drip_seconds)
-                    self.close_connection = True
-                else:
-                    self.send_response(answer.status)
-                    for name, value in answer.headers.items():
-                        self.send_header(name, value)
-                    self.send_header("Content-Length", str(len(answer.body)))
-                    self.end_headers()
-                    self.wfile.write(answer.body)
+class _Handler(BaseHTTPRequestHandler):
+    receiver: Receiver
 
-            def _drip(self, raw: bytes, seconds: float) -> None:
-                for byte in raw:
-                    self.wfile.write(bytes([byte]))
-                    time.sleep(seconds)
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        answer = self.receiver.take(Request(self.path, dict(self.headers), body))
+        if answer.before is not None:
+            answer.before()
+        time.sleep(answer.delay_seconds)
+        try:
+            self._answer(answer)
+        except OSError:
+            self.close_connection = True
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
-                pass
+    def _answer(self, answer: Answer) -> None:
+        if answer.reset:
+            # SO_LINGER 0 makes the close a RST.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
+        elif answer.raw is not None:
+            self._drip(answer.raw, answer.drip_seconds)
+            self.close_connection = True
+        else:
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
 
-        return Handler
+    def _drip(self, raw: bytes, seconds: float) -> None:
+        if not seconds:
+            self.wfile.write(raw)
+            return
+        for byte in raw:
+            self.wfile.write(bytes([byte]))
+            time.sleep(seconds)
+
+    def log_message(self, *args: Any) -> None:
+        pass

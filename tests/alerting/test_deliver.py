@@ -8,12 +8,12 @@ import pytest
 
 from alerting.candidate import AlertCandidate
 from alerting.claim import claim_due
-from alerting.deliver import Courier, database_now
+from alerting.deliver import Courier
 from alerting.models import AlertClaim, AlertRule, DeliveryAttempt, OutboxEntry
 from alerting.outbox import Enqueued
 from alerting.signature import verify, verify_body
 from tests.alerting.conftest import SECRET
-from tests.alerting.receiver import Answer, Receiver
+from tests.alerting.receiver import Receiver
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("allow_loopback")]
 
