@@ -1,0 +1,1 @@
+"""Reference detectors: one file each, all of the shape of `detectors.base.Detector`; `detection.registry` lists them."""
