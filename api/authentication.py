@@ -48,7 +48,7 @@ class CallerAuthentication(BaseAuthentication):
         """Return the caller, or raise the 401 that says what to do."""
         text = _presented_key(request.headers)
         if text is not None:
-            return _caller_of_key(text, now=timezone.now()), None
+            return caller_of_key(text), None
         project = _loopback_project(request)
         if project is not None:
             return Caller(project, LOOPBACK_SCOPES), None
@@ -99,7 +99,9 @@ def _presented_key(headers: Mapping[str, str]) -> str | None:
     return text.strip()
 
 
-def _caller_of_key(text: str, *, now: datetime) -> Caller:
+def caller_of_key(text: str) -> Caller:
+    """Return who holds a key; raise the 401 that says why it is refused."""
+    now = timezone.now()
     token = keys.parse(text)
     if token is None:
         raise _unauthenticated(
