@@ -12,7 +12,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api import documentation as doc
+from api.documentation import dead_letters as doc
+from api.documentation import errors, paged
 from api.errors import ApiError, ErrorCode, not_found
 from api.models import Scope
 from api.pages import next_link
@@ -30,10 +31,10 @@ class DeadLettersView(ApiView):
     @extend_schema(
         operation_id="dead_letters",
         summary="List rejected records",
-        description=doc.DEAD_LETTERS,
+        description=doc.DESCRIPTION,
         parameters=[DeadLettersQuery],
-        responses={200: doc.paged(doc.DeadLettersPage), **doc.READ_ERRORS},
-        examples=[doc.DEAD_LETTERS_EXAMPLE],
+        responses={200: paged(doc.DeadLettersPage), **errors.READ_ERRORS},
+        examples=[doc.EXAMPLE],
         tags=["dead letters"],
     )
     def get(self, request: Request) -> Response:
@@ -70,14 +71,14 @@ class ReplayView(ApiView):
     @extend_schema(
         operation_id="replay_dead_letter",
         summary="Replay a rejected record",
-        description=doc.REPLAY,
+        description=doc.REPLAY_DESCRIPTION,
         request=None,
         responses={
             200: doc.Replay,
-            **doc.AUTHENTICATION_ERRORS,
-            404: doc.NOT_FOUND,
-            409: doc.NOT_REPLAYABLE,
-            503: doc.LOG_UNAVAILABLE,
+            **errors.AUTHENTICATION_ERRORS,
+            404: errors.NOT_FOUND,
+            409: errors.NOT_REPLAYABLE,
+            503: errors.LOG_UNAVAILABLE,
         },
         tags=["dead letters"],
     )

@@ -11,7 +11,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api import documentation as doc
+from api.documentation import errors, paged
+from api.documentation import telemetry as doc
 from api.pages import next_link
 from api.queries import TelemetryQuery, TimeRange, time_range
 from api.shapes import event_shape
@@ -25,10 +26,10 @@ class TelemetryView(ApiView):
     @extend_schema(
         operation_id="telemetry",
         summary="Query recent telemetry",
-        description=doc.TELEMETRY,
+        description=doc.DESCRIPTION,
         parameters=[TelemetryQuery],
-        responses={200: doc.paged(doc.TelemetryPage), **doc.READ_ERRORS},
-        examples=[doc.TELEMETRY_EXAMPLE],
+        responses={200: paged(doc.TelemetryPage), **errors.READ_ERRORS},
+        examples=[doc.EXAMPLE],
         tags=["query"],
     )
     def get(self, request: Request) -> Response:
