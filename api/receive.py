@@ -1,0 +1,168 @@
+"""Judge the events of one HTTP body, scrub what is accepted, and append it to the project's topic."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from api.errors import ApiError, ErrorCode, FieldError
+from api.metrics import HTTP_EVENTS
+from ingestion.envelope import Envelope, split_envelope
+from ingestion.headers import write_stamp
+from ingestion.limits import MAX_BODY_EVENTS, Limits
+from ingestion.log.base import NewRecord
+from ingestion.log.configured import create_topics
+from ingestion.metrics import VALIDATION_FAILURES
+from ingestion.models import Project, Topic
+from ingestion.reject import Rejected
+from ingestion.validate import Accepted, decode_event, encode_event, is_late
+
+IDEMPOTENCY_NAMESPACE = uuid.UUID("5ec1a3d0-52b7-5f0e-9c39-53454e540002")
+APPEND_TIMEOUT_SECONDS = 10.0
+SECONDS_PER_DAY = 86_400
+
+
+class Append(Protocol):
+    """`ingestion.log.producer.append`, or a fake."""
+
+    def __call__(self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float) -> None:
+        """Return once all records are durable; raise `LogUnavailable` otherwise."""
+
+
+class Scrub(Protocol):
+    """`api.scrubbing.scrub`, or a fake."""
+
+    def __call__(self, accepted: Sequence[Accepted], project: Project) -> list[Accepted]:
+        """Return the events without personal data and secrets, in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What became of each event of a body, in its order."""
+
+    of_events: Sequence[Accepted | Rejected]
+
+    @property
+    def accepted(self) -> list[Accepted]:
+        """The events to store."""
+        return [verdict for verdict in self.of_events if isinstance(verdict, Accepted)]
+
+    @property
+    def rejected(self) -> list[tuple[int, Rejected]]:
+        """The refused events with their positions."""
+        return [(i, verdict) for i, verdict in enumerate(self.of_events) if isinstance(verdict, Rejected)]
+
+    def count(self) -> None:
+        """Add to the metrics."""
+        HTTP_EVENTS.labels("accepted").inc(len(self.accepted))
+        HTTP_EVENTS.labels("rejected").inc(len(self.rejected))
+        for _, verdict in self.rejected:
+            VALIDATION_FAILURES.labels(verdict.reason.value).inc()
+
+    def shape(self, *, retention_days: int) -> dict[str, Any]:
+        """Return the answer: totals and one result per event."""
+        now_us = time.time_ns() // 1_000
+        results = [
+            _rejected_shape(index, verdict)
+            if isinstance(verdict, Rejected)
+            else _accepted_shape(index, verdict, now_us=now_us, retention_days=retention_days)
+            for index, verdict in enumerate(self.of_events)
+        ]
+        return {"accepted": len(self.accepted), "rejected": len(self.rejected), "results": results}
+
+
+def _accepted_shape(index: int, accepted: Accepted, *, now_us: int, retention_days: int) -> dict[str, Any]:
+    shape = {"index": index, "status": "accepted", "event_id": str(accepted.event_id)}
+    late = is_late(accepted.timestamp_us, now_us, retention_days * SECONDS_PER_DAY)
+    return shape if late is None else shape | {"late": late.value}
+
+
+def _rejected_shape(index: int, rejected: Rejected) -> dict[str, Any]:
+    return {
+        "index": index,
+        "status": "rejected",
+        "reason": rejected.reason.value,
+        "field": rejected.field,
+        "message": rejected.message,
+    }
+
+
+def split_json(body: bytes) -> Envelope:
+    """Return the events of a JSON body; raise the 400 where it is none."""
+    envelope = split_envelope(body)
+    if isinstance(envelope, Rejected):
+        raise _invalid_body(envelope.field, envelope.message)
+    if not envelope.events:
+        raise _invalid_body("events", "must have at least one event")
+    return envelope
+
+
+def split_lines(body: bytes) -> Envelope:
+    """Return the events of a body that has one per line."""
+    lines = tuple(line for line in body.split(b"\n") if line.strip())
+    if not lines:
+        raise _invalid_body("$", "the body has no line with an event")
+    if len(lines) > MAX_BODY_EVENTS:
+        raise _invalid_body("$", f"the body has more than {MAX_BODY_EVENTS} lines")
+    return Envelope(lines, None, is_single=False)
+
+
+def _invalid_body(field: str, reason: str) -> ApiError:
+    return ApiError(400, ErrorCode.INVALID_BODY, reason, fields=[FieldError(field, reason)])
+
+
+def judge(events: Sequence[bytes], *, project: Project, idempotency_key: str | None) -> Verdicts:
+    """Decode and validate every event alone."""
+    limits = Limits(max_event_bytes=settings.SENTINEL_MAX_EVENT_BYTES, keep_embeddings=project.keep_embeddings)
+    return Verdicts(
+        [
+            decode_event(
+                payload,
+                log_time_us=None,
+                default_event_id=partial(_event_id, project, idempotency_key, index),
+                limits=limits,
+            )
+            for index, payload in enumerate(events)
+        ]
+    )
+
+
+def _event_id(project: Project, idempotency_key: str | None, index: int) -> uuid.UUID:
+    """Return the id of an event that has none: the same for the same request sent again, where it has a key."""
+    if idempotency_key is None:
+        return uuid.uuid4()
+    return uuid.uuid5(IDEMPOTENCY_NAMESPACE, json.dumps([project.pk, idempotency_key, index]))
+
+
+def append_accepted(envelope: Envelope, verdicts: Verdicts, *, project: Project, scrub: Scrub, append: Append) -> None:
+    """Scrub the accepted events and append them; returns once they are durable, raises `LogUnavailable` otherwise."""
+    indexes = [index for index, verdict in enumerate(verdicts.of_events) if isinstance(verdict, Accepted)]
+    scrubbed = scrub(verdicts.accepted, project)
+    records = [_record(accepted, envelope, index) for index, accepted in zip(indexes, scrubbed, strict=True)]
+    append(http_topic(project), records, timeout_seconds=APPEND_TIMEOUT_SECONDS)
+
+
+def _record(accepted: Accepted, envelope: Envelope, index: int) -> NewRecord:
+    event = accepted.event
+    stamp = envelope.stamp(index)
+    # One series stays in one partition, so that its baseline is in one place.
+    key = f"{event.service_name}\0{event.model}".encode()
+    return NewRecord(key, encode_event(event), write_stamp(stamp) if stamp is not None else ())
+
+
+def http_topic(project: Project) -> str:
+    """Return the topic that the project's HTTP events go to; a project's first request makes it."""
+    topic = project.topics.filter(receives_http=True).values_list("name", flat=True).first()
+    if topic is not None:
+        return topic
+    name = f"{settings.SENTINEL_TOPIC}.{project.slug}"
+    create_topics([name])
+    Topic.objects.get_or_create(name=name, defaults={"project": project, "receives_http": True})
+    return name
