@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from alerting.outbox import Enqueued
     from ingestion.models.project import Project
 
-SECRET = "whsec_c2VudGluZWwtdGVzdC1zZWNyZXQtMzItYnl0ZXMh"
-
 
 class ManualClock:
     """Stands still until it is moved; starts a little ahead of the database's, so that what was just put in is due."""
