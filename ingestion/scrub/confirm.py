@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ingestion.scrub.pseudonym import is_in_placeholder, is_placeholder
 from ingestion.scrub.rules import Rule
-from ingestion.scrub.validators import value_of
+from ingestion.scrub.validators import group_span
 
 CONTEXT_BYTES_BEFORE = 60
 CONTEXT_BYTES_AFTER = 25
@@ -35,12 +35,12 @@ def confirm(data: bytes, anchor: int, rule: Rule, *, low: int, high: int) -> Fin
         return None
     if rule.validator is not None and not rule.validator(match):
         return None
-    start, end = _whole_characters(data, *value_of(match))
+    start, end = _whole_characters(data, *group_span(match, "value"))
     if start == end or is_placeholder(data[start:end]) or is_in_placeholder(data, match.start()):
         return None
     if rule.context is not None and not _has_context(data, start, end, rule, low, high):
         return None
-    return Finding(start, end, rule, match.span())
+    return Finding(start, end, rule, group_span(match, "claim"))
 
 
 def _first_byte(data: bytes, anchor: int, rule: Rule, low: int) -> int:

@@ -56,13 +56,13 @@ _SYMBOL_OR_DIGIT = re.compile(rb"[0-9!@#$%^&*+=~?/]")
 _MIN_VALUE_BYTES = 3
 
 
-def value_of(match: re.Match[bytes]) -> tuple[int, int]:
-    """Return (start, end) of what a match would mask: its group "value" where it has one."""
-    return match.span("value") if "value" in match.re.groupindex else match.span()
+def group_span(match: re.Match[bytes], name: str) -> tuple[int, int]:
+    """Return (start, end) of a named group, of the whole match where the pattern has no such group."""
+    return match.span(name) if name in match.re.groupindex else match.span()
 
 
 def _value(match: re.Match[bytes]) -> bytes:
-    start, end = value_of(match)
+    start, end = group_span(match, "value")
     return match.string[start:end]
 
 
