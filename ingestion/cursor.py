@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from django.db import connection
 
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
+
+logger = structlog.get_logger(__name__)
 
 # First key of the two-key advisory locks; the second is the cursor's id.
 LOCK_CLASS = 0x53454E54
@@ -130,6 +133,17 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
                 task.attempt,
             ],
         )
+
+
+def halt(task: Dispatch, *, reason: str) -> None:
+    """Stop the partition until a human has looked: the log can no longer be trusted to be the one we know."""
+    with connection.cursor() as sql:
+        sql.execute(
+            "UPDATE ingestion_partitioncursor SET halted_reason = left(%s, 300), ended_attempt = %s "
+            "WHERE id = %s AND attempt = %s",
+            [reason, task.attempt, task.cursor_id, task.attempt],
+        )
+    logger.error("partition.halted", cursor=task.cursor_id, offset=task.start, reason=reason)
 
 
 _LOCK_ROW = """

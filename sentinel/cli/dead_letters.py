@@ -1,0 +1,129 @@
+"""`sentinel dead-letters`: what was set aside, why, and sending it again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingestion.models import DeadLetter
+
+NAME = "dead-letters"
+HELP = "list, show or replay records that were set aside"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Records that could not become events, with the reason. Payloads are scrubbed."
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|replay")
+    listing = actions.add_parser("list", help="the newest first")
+    listing.add_argument("--project", help="slug of the project (default: all)")
+    listing.add_argument("--reason", help="only this reason, such as missing_field")
+    listing.add_argument("--all", action="store_true", help="replayed ones too")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: 50)")
+    showing = actions.add_parser("show", help="one dead letter with its payload")
+    showing.add_argument("id", type=int)
+    replaying = actions.add_parser("replay", help="append to the log again, as they were kept (scrubbed)")
+    replaying.add_argument("id", type=int, nargs="*")
+    replaying.add_argument("--reason", help="all open ones with this reason")
+    for action in (listing, showing, replaying):
+        action.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    import django
+
+    django.setup()
+    return {"list": _list, "show": _show, "replay": _replay}[args.action](args)
+
+
+def _as_dict(letter: DeadLetter, *, payload: bool) -> dict[str, Any]:
+    found = {
+        "id": letter.pk,
+        "project": letter.project.slug,
+        "partition": str(letter.cursor),
+        "offset": letter.log_offset,
+        "log_time": letter.log_time.isoformat(),
+        "stage": letter.stage,
+        "reason": letter.reason,
+        "field": letter.field,
+        "message": letter.message,
+        "size_bytes": letter.size_bytes,
+        "sha256": bytes(letter.sha256).hex(),
+        "status": letter.status,
+    }
+    return {**found, "payload": letter.payload} if payload else found
+
+
+def _list(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ingestion.models import DeadLetter
+
+    letters = DeadLetter.objects.select_related("project", "cursor").order_by("-pk")
+    if args.project:
+        letters = letters.filter(project__slug=args.project)
+    if args.reason:
+        letters = letters.filter(reason=args.reason)
+    if not args.all:
+        letters = letters.filter(status="open")
+    rows = list(letters[: args.limit])
+    if args.json:
+        print(json.dumps({"dead_letters": [_as_dict(row, payload=False) for row in rows]}))
+        return 0
+    console = Console()
+    if not rows:
+        console.print("No dead letters.")
+        return 0
+    table = Table("id", "project", "partition", "offset", "reason", "field", "message", "status", box=None)
+    for row in rows:
+        cells = (row.pk, row.project.slug, row.cursor, row.log_offset, row.reason, row.field, row.message, row.status)
+        table.add_row(*map(str, cells))
+    console.print(table, markup=False)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from ingestion.models import DeadLetter
+
+    letter = DeadLetter.objects.select_related("project", "cursor").filter(pk=args.id).first()
+    if letter is None:
+        print(
+            f"sentinel dead-letters: there is no dead letter {args.id}; see `sentinel dead-letters list`",
+            file=sys.stderr,
+        )
+        return 1
+    found = _as_dict(letter, payload=True)
+    if args.json:
+        print(json.dumps(found))
+    else:
+        for name, value in found.items():
+            print(f"{name:12} {value}")
+    return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from ingestion.dead_letters import replay
+    from ingestion.log.base import LogUnavailable
+    from ingestion.models import DeadLetter
+
+    ids = list(args.id)
+    if args.reason:
+        ids += DeadLetter.objects.filter(reason=args.reason, status="open").values_list("pk", flat=True)
+    if not ids:
+        print("sentinel dead-letters: name ids, or --reason with open dead letters", file=sys.stderr)
+        return 2
+    try:
+        counts = replay(ids)
+    except LogUnavailable as error:
+        print(f"sentinel dead-letters: nothing was replayed: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(dict(counts)))
+    else:
+        print(
+            f"{counts['replayed']} replayed, {counts['skipped']} skipped (already replayed, unknown, or kept without payload)"
+        )
+    return 0
