@@ -18,6 +18,7 @@ from ingestion.log.base import Chunk, LogUnavailable, NewRecord, OffsetOutOfRang
 
 # New partitions and recreated topics are seen after this.
 METADATA_MAX_AGE_MS = 5_000
+LAST_CALENDAR_MS = 253_402_300_799_999
 FETCH_BYTES = 16 * 1024 * 1024
 
 
@@ -29,6 +30,11 @@ def _translated_errors() -> Iterator[None]:
         raise OffsetOutOfRange(str(error)) from error
     except KafkaError as error:
         raise LogUnavailable(f"Kafka: {type(error).__name__}: {error}") from error
+
+
+def _calendar_ms(timestamp_ms: int) -> int:
+    """Bring a producer's own log time (CreateTime, any int64) into what a calendar holds."""
+    return min(max(timestamp_ms, 0), LAST_CALENDAR_MS)
 
 
 class KafkaLog:
@@ -130,7 +136,7 @@ class KafkaLog:
             for item in polled:
                 if item.offset >= end or size >= max_bytes:
                     return records, min(item.offset, end)
-                records.append(Record(item.offset, item.timestamp, item.key, item.value, item.headers))
+                records.append(Record(item.offset, _calendar_ms(item.timestamp), item.key, item.value, item.headers))
                 size += len(item.value or b"")
         return records, min(position, end)
 

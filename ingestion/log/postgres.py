@@ -148,11 +148,14 @@ def _append_partition(topic: str, partition: int, records: Sequence[NewRecord]) 
         )
 
 
+_Append = tuple[str, Sequence[NewRecord], "Future[None]"]
+
+
 class PostgresAppender:
     """An `Appender` whose one thread gathers what all request threads append within five milliseconds."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[tuple[str, Sequence[NewRecord], Future[None]]] = SimpleQueue()
+        self._queue: SimpleQueue[_Append | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -172,17 +175,29 @@ class PostgresAppender:
                 self._thread.start()
 
     def _run(self) -> None:
-        while True:
-            batch = [self._queue.get()]
-            deadline = time.monotonic() + MICRO_BATCH_SECONDS
-            while len(batch) < MICRO_BATCH_RECORDS and (wait := deadline - time.monotonic()) > 0:
-                try:
-                    batch.append(self._queue.get(timeout=wait))
-                except Empty:
-                    break
+        while batch := self._next_batch():
             self._append_batch(batch)
+        connection.close()
 
-    def _append_batch(self, batch: Sequence[tuple[str, Sequence[NewRecord], Future[None]]]) -> None:
+    def _next_batch(self) -> list[_Append]:
+        """Return what arrives within the micro-batch's time; nothing once the appender is closed."""
+        first = self._queue.get()
+        if first is None:
+            return []
+        batch = [first]
+        deadline = time.monotonic() + MICRO_BATCH_SECONDS
+        while len(batch) < MICRO_BATCH_RECORDS and (wait := deadline - time.monotonic()) > 0:
+            try:
+                item = self._queue.get(timeout=wait)
+            except Empty:
+                break
+            if item is None:
+                self._queue.put(None)
+                break
+            batch.append(item)
+        return batch
+
+    def _append_batch(self, batch: Sequence[_Append]) -> None:
         by_topic: dict[str, list[tuple[Sequence[NewRecord], Future[None]]]] = defaultdict(list)
         for topic, records, done in batch:
             by_topic[topic].append((records, done))
@@ -198,4 +213,9 @@ class PostgresAppender:
                     done.set_result(None)
 
     def close(self) -> None:
-        """The daemon thread ends with the process; whoever waits for an append still gets its answer."""
+        """Append what is queued, then end the thread and its connection."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join(timeout=10)
