@@ -61,7 +61,7 @@ class KafkaSink:
         self._raise_failure()
         try:
             self._producer.send(self._topic, key=key, value=value).add_errback(self._remember)
-        except KafkaError as error:
+        except (KafkaError, ValueError) as error:  # ValueError: no legal topic name
             raise SinkError(f"Kafka did not take an event: {error}") from error
 
     def flush(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,9 @@ PER_SECOND = {
 }
 
 
-def trace_of(kind: str) -> Trace:
-    shared = Path(os.environ.get("SENTINEL_SHARED", "../shared"))
-    path = shared / "data" / "azure" / f"AzureLLMInferenceTrace_{kind}.csv"
-    if not path.exists():
-        pytest.skip(f"needs the Azure trace {path.name} under SENTINEL_SHARED")
-    return read_trace(path)
+@pytest.fixture
+def trace(kind: str, shared_data: Path) -> Trace:
+    return read_trace(shared_data / "azure" / f"AzureLLMInferenceTrace_{kind}.csv")
 
 
 def kolmogorov_distance(first: Floats, second: Floats) -> float:
@@ -41,23 +37,20 @@ def kolmogorov_distance(first: Floats, second: Floats) -> float:
 
 
 @pytest.mark.parametrize("kind", sorted(SHAPES))
-def test_fitting_the_trace_gives_the_committed_tables(kind: str) -> None:
-    trace = trace_of(kind)
+def test_fitting_the_trace_gives_the_committed_tables(kind: str, trace: Trace) -> None:
     assert fit_tokens(trace) == SHAPES[kind][0]
     assert fit_load(trace) == SHAPES[kind][1]
 
 
 @pytest.mark.parametrize("kind", sorted(SHAPES))
-def test_sampled_tokens_are_distributed_like_the_trace(kind: str) -> None:
-    trace = trace_of(kind)
+def test_sampled_tokens_are_distributed_like_the_trace(kind: str, trace: Trace) -> None:
     prompt, completion = SHAPES[kind][0].sample(np.random.default_rng(5), 20_000)
     assert kolmogorov_distance(prompt, trace.prompt) < 0.04
     assert kolmogorov_distance(completion, trace.completion) < 0.06
 
 
 @pytest.mark.parametrize("kind", sorted(SHAPES))
-def test_completions_depend_on_the_prompt_as_in_the_trace(kind: str) -> None:
-    trace = trace_of(kind)
+def test_completions_depend_on_the_prompt_as_in_the_trace(kind: str, trace: Trace) -> None:
     prompt, completion = SHAPES[kind][0].sample(np.random.default_rng(6), 20_000)
     for low, high in ((0.0, 0.25), (0.5, 0.75), (0.75, 1.0)):
         bounds = np.quantile(trace.prompt, [low, high])
@@ -67,8 +60,7 @@ def test_completions_depend_on_the_prompt_as_in_the_trace(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(SHAPES))
-def test_arrivals_are_as_bursty_as_the_trace(kind: str) -> None:
-    trace = trace_of(kind)
+def test_arrivals_are_as_bursty_as_the_trace(kind: str, trace: Trace) -> None:
     hours = 60
     ours = SHAPES[kind][1].arrivals(np.random.default_rng(7), seconds=3600 * hours, per_second=PER_SECOND[kind])
     assert len(ours) / hours == pytest.approx(PER_SECOND[kind] * 3600, rel=0.1)
