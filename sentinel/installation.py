@@ -17,6 +17,7 @@ from sentinel import runtime
 
 DATA_DIRECTORY_VARIABLE = "SENTINEL_DATA_DIR"
 SECRET_KEY_FILE = "secret_key"  # noqa: S105  # a file's name
+ADMIN_PASSWORD_FILE = "admin_password"  # noqa: S105
 LOCK_FILE = "lock"
 
 

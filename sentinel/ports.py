@@ -34,6 +34,19 @@ def any_free_port(*, host: str = LOOPBACK) -> int:
         return int(probe.getsockname()[1])
 
 
+def user_of(port: int) -> str:
+    """Return the name and pid of the program that listens on `port`, "another program" if the system does not say."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass  # Only root may look at the processes of others.
+    return "another program"
+
+
 def answers(port: int, *, host: str = LOOPBACK, timeout_seconds: float = 0.5) -> bool:
     """Tell whether something accepts connections on `port`."""
     try:

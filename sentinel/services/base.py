@@ -1,4 +1,4 @@
-"""What an embedded service is to whoever runs it: the supervisor, the tests."""
+"""What a child process, and an embedded service in particular, is to whoever runs it: the supervisor, the tests."""
 
 from __future__ import annotations
 
@@ -19,52 +19,60 @@ class ServiceUnavailable(Exception):
         self.hint = hint
 
 
-class Service(ABC):
-    """One embedded server that keeps its data below `directory`.
+class Runnable(ABC):
+    """Something that runs as a child process and says when it is ready.
 
     The order of calls is `prepare`, then a `Child` of `command()`, `is_ready` until it answers True, `after_start`.
     After a crash the same order holds again, with the same address, so that clients only have to reconnect.
     """
 
-    name: ClassVar[str]
-    variable: ClassVar[str]
-    start_timeout_seconds: ClassVar[float] = 30.0
+    start_timeout_seconds: float = 30.0
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
+    @property
     @abstractmethod
-    def prepare(self) -> None:
-        """Make what must stand on disk before the server starts; nothing if it does already. May take seconds.
+    def name(self) -> str:
+        """Return the name in `sentinel status` and of the log file."""
+
+    def prepare(self) -> None:  # noqa: B027  # not everything needs it
+        """Make what must stand on disk before the process starts; nothing if it does already. May take seconds.
 
         Raise `ServiceUnavailable` if this machine lacks something.
         """
 
     @abstractmethod
     def command(self) -> Command:
-        """Return how to run the server; call it after `prepare`."""
+        """Return how to run the process; call it after `prepare`."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Tell whether the server answers; returns within a second and never raises for a server that is not there."""
+        """Tell whether the process answers; returns within a second and never raises for one that is not there."""
 
-    def after_start(self) -> None:  # noqa: B027  # most services need nothing
-        """Make what needs a running server (a role, a database); nothing if it is there already."""
+    def after_start(self) -> None:  # noqa: B027  # not everything needs it
+        """Make what needs the running process (a role, a database); nothing if it is there already."""
+
+    @property
+    def address(self) -> str | None:
+        """Return where it listens, for people: without a password. None for a process that does not listen."""
+        return None
+
+    @property
+    def port(self) -> int | None:
+        """Return the TCP port, None for what listens on none."""
+        return None
+
+
+class Service(Runnable):
+    """One embedded server that keeps its data below `directory`."""
+
+    variable: ClassVar[str]
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
 
     @property
     @abstractmethod
     def url(self) -> str:
         """Return the value of `variable` that leads to the server; it may hold a password."""
-
-    @property
-    @abstractmethod
-    def address(self) -> str:
-        """Return where the server listens, for people: without a password."""
-
-    @property
-    def port(self) -> int | None:
-        """Return the TCP port, None for a server on a socket in the file system."""
-        return None
 
     def environment(self) -> Mapping[str, str]:
         """Return the variables that lead Sentinel's processes to the server."""

@@ -33,9 +33,9 @@ LOGGING = (
 class Kafka(Service):
     """A Kafka broker on the loopback interface."""
 
-    name: ClassVar[str] = "kafka"
+    name = "kafka"
     variable: ClassVar[str] = "SENTINEL_BROKERS"
-    start_timeout_seconds: ClassVar[float] = 60.0
+    start_timeout_seconds = 60.0
 
     def __init__(self, directory: Path, *, port: int | None = None, partitions: int = 4) -> None:
         super().__init__(directory)

@@ -57,10 +57,10 @@ SETTINGS: Mapping[str, str] = {
 class Postgres(Service):
     """A PostgreSQL server below `directory`; `settings` come on top of `SETTINGS`."""
 
-    name: ClassVar[str] = "postgres"
+    name = "postgres"
     variable: ClassVar[str] = "DATABASE_URL"
     # Recovery after a crash replays up to max_wal_size.
-    start_timeout_seconds: ClassVar[float] = 120.0
+    start_timeout_seconds = 120.0
 
     def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(directory)

@@ -23,7 +23,7 @@ PROGRAMS = ("redis-server", "valkey-server")
 class Redis(Service):
     """A Redis server on the loopback interface, with a password, since other users of the machine can reach the port."""
 
-    name: ClassVar[str] = "redis"
+    name = "redis"
     variable: ClassVar[str] = "REDIS_URL"
 
     def __init__(self, directory: Path, *, port: int | None = None) -> None:

@@ -1,0 +1,48 @@
+"""`sentinel worker`: ingest what the bridge dispatches, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+NAME = "worker"
+HELP = "ingest what the bridge dispatches"
+# One waits for PostgreSQL while the other computes, also on a single core.
+MINIMUM_CONCURRENCY = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "A Celery worker with one process per core. Run as many as you like, on any machine."
+    parser.add_argument("--concurrency", type=int, metavar="N", help="processes (default: one per core, at least 2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from sentinel.cli.role import take_role
+
+    take_role(NAME)
+
+    from celery.signals import worker_ready
+    from django.conf import settings
+
+    from sentinel.celery import app
+    from sentinel.ready import notify_ready
+
+    def announce(**_: Any) -> None:
+        notify_ready()
+
+    worker_ready.connect(announce, weak=False)
+    concurrency = args.concurrency or max(MINIMUM_CONCURRENCY, len(os.sched_getaffinity(0)))
+    app.worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            f"--concurrency={concurrency}",
+            f"--queues={settings.SENTINEL_QUEUE_INGEST},{settings.SENTINEL_QUEUE_BEAT}",
+            f"--hostname=sentinel-{os.getpid()}@%h",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            f"--loglevel={settings.SENTINEL_LOG_LEVEL}",
+        ]
+    )
