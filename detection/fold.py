@@ -72,6 +72,7 @@ class PartitionState:
         self._per_project: Counter[int] = Counter()
         self._shifts: list[Shift] = []
         self._refused = 0
+        self._window_size = Profile().window_size
         self._samples: Ints = np.zeros((0, len(METRICS)), dtype=np.intp)
         self._statistics: Floats = np.empty((0, len(METRICS), STATISTICS))
         self._memory: Floats = np.empty((0, len(METRICS), MEMORY_WIDTH))
@@ -102,9 +103,10 @@ class PartitionState:
         for first, last in pairwise(edges):
             if first < last:
                 part = known[first:last]
-                step = _Step(int(blocks[first]), part, rows.values[part] + 0.0, slots[part], end_offset)
+                # Adding zero turns -0.0, which sorts anywhere among zeros, into 0.0.
+                step = _Step(int(blocks[first]), part, rows.offset[part], rows.values[part] + 0.0, slots[part])
                 verdicts += self._advance_block(step, profile, detectors)
-        self.next_offset = end_offset
+        self.next_offset, self._window_size = end_offset, profile.window_size
         return verdicts
 
     def admits(self, keys: Sequence[SeriesKey], profile: Profile) -> list[bool]:
@@ -183,10 +185,11 @@ class PartitionState:
         self._memory[touched] = memory
         raw, learned = step.values[order], learned[order]
         plain = np.logical_and.reduceat(raw == learned, starts, axis=0).tolist()
-        for series, (first, last), unchanged in zip(members, pairwise(edges), plain, strict=True):
+        after = (step.offsets[order[np.array(edges[1:]) - 1]] + 1).tolist()
+        for series, (first, last), unchanged, offset in zip(members, pairwise(edges), plain, after, strict=True):
             series.pending.append((raw[first:last], learned[first:last]))
             series.plain = [a and b for a, b in zip(series.plain, unchanged, strict=True)]
-            series.touched = step.end_offset
+            series.touched = offset
         return verdicts
 
     def _open(
@@ -244,13 +247,16 @@ class PartitionState:
     # --- reading and encoding ----------------------------------------------------------------------------------------
 
     def touched_since(self, offset: int) -> list[SeriesKey]:
-        """Return the series that changed in a range that ended after `offset`."""
+        """Return the series that have rows at `offset` or after it."""
         return [key for key, series in zip(self._keys, self._by_slot, strict=True) if series.touched > offset]
 
-    def windows(self, key: SeriesKey) -> dict[str, Floats]:
-        """Return a copy of the learned values (float64[n]) of each metric, without the open block."""
-        tracks = self._series[key].tracks
-        return {metric: track.window.values.copy() for metric, track in zip(METRICS, tracks, strict=True)}
+    def learned(self, key: SeriesKey) -> dict[str, Floats]:
+        """Return the newest learned values (float64[n], in the metric's unit) of each metric, the open block included.
+
+        At most a window of the last profile: the baseline that the next block will meet, unless more comes.
+        """
+        series = self._series[key]
+        return {metric: series.learned(index)[-self._window_size :] for index, metric in enumerate(METRICS)}
 
     def encode(self, key: SeriesKey) -> bytes:
         """Return the state of one series; equal states have equal bytes."""
@@ -276,13 +282,13 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The rows of one block: row numbers, values, slots; and the end of the range that is advanced over."""
+    """The rows of one block: row numbers, offsets, values, slots."""
 
     block: int
     rows: Ints
+    offsets: NDArray[np.int64]
     values: Floats
     slots: Ints
-    end_offset: int
 
 
 def _check(rows: Rows, *, start: int, end: int) -> None:

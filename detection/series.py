@@ -14,7 +14,7 @@ from detection.window import NewLevel, Run, Track, Window
 # Bytes of another version are not read: the state is rebuilt. It also stands for the size of a block.
 STATE_VERSION = 1
 
-_HEADER = struct.Struct("<HqI")  # version, block, open rows
+_HEADER = struct.Struct("<HqqI")  # version, block, offset after its last row, open rows
 _TRACK = struct.Struct("<IbdI")  # window length, side of the run (0: none), its fence, its length
 
 
@@ -38,7 +38,7 @@ class SeriesState:
         self.plain = [True] * len(METRICS)  # no pending value of the metric is unknown or anomalous
         self.tracks = [Track() for _ in METRICS]
         self.fresh = False  # statistics are those of the windows
-        self.touched = -1  # the offset after the range that changed it last
+        self.touched = 0  # the offset after its last row
 
     def open_rows(self) -> tuple[Floats, Floats]:
         """Return raw and learned values of the open block, float64[k, len(METRICS)] each."""
@@ -46,6 +46,11 @@ class SeriesState:
             raw = np.concatenate([chunk[0] for chunk in self.pending])
             self.pending = [(raw, np.concatenate([chunk[1] for chunk in self.pending]))]
         return self.pending[0] if self.pending else (np.empty((0, len(METRICS))),) * 2
+
+    def learned(self, metric: int) -> Floats:
+        """Return the learned values of one metric (float64[n]), those of the open block included."""
+        waiting = self.open_rows()[1][:, metric]
+        return np.concatenate((self.tracks[metric].window.values, waiting[~np.isnan(waiting)]))
 
     def fold(self, profile: Profile) -> list[tuple[int, NewLevel]]:
         """Learn the open block, which has ended; return the metrics that settled at a new level."""
@@ -64,7 +69,12 @@ class SeriesState:
     def encode(self, memory: Floats) -> bytes:
         """Return the state as bytes: equal states have equal bytes. `memory`: float64[len(METRICS), MEMORY_WIDTH]."""
         raw, learned = self.open_rows()
-        parts = [_HEADER.pack(STATE_VERSION, self.block, len(raw)), raw.tobytes(), learned.tobytes(), memory.tobytes()]
+        parts = [
+            _HEADER.pack(STATE_VERSION, self.block, self.touched, len(raw)),
+            raw.tobytes(),
+            learned.tobytes(),
+            memory.tobytes(),
+        ]
         for track in self.tracks:
             run = track.run
             side, fence, followed = (0, 0.0, []) if run is None else (1 if run.above else -1, run.fence, run.values)
@@ -87,11 +97,11 @@ def _learn(track: Track, raw: Floats, learned: Floats, profile: Profile) -> NewL
 def decode(data: bytes, *, slot: int) -> tuple[SeriesState, Floats]:
     """Return the state and its memory (float64[len(METRICS), MEMORY_WIDTH]). Raises StateVersionError."""
     reader = _Reader(data)
-    version, block, rows = reader.unpack(_HEADER)
+    version, block, touched, rows = reader.unpack(_HEADER)
     if version != STATE_VERSION:
         raise StateVersionError(f"state of version {version}, not {STATE_VERSION}")
     series = SeriesState(slot)
-    series.block = block
+    series.block, series.touched = block, touched
     width = len(METRICS)
     if rows:
         raw, learned = (reader.floats(rows * width).reshape(rows, width) for _ in range(2))

@@ -127,9 +127,9 @@ def test_an_unknown_value_is_neither_scored_nor_learned() -> None:
     with_unknown = [x for value in values for x in (value, float("nan"))]
     log = one_series(with_unknown)
     state, _, _ = advance(log)
-    learned = state.windows(log.keys[0])["latency_ms"]
+    learned = state.learned(log.keys[0])["latency_ms"]
     assert not np.isnan(learned).any()
-    assert len(state.windows(log.keys[0])["total_tokens"]) == 0
+    assert len(state.learned(log.keys[0])["total_tokens"]) == 0
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), 1e101])
@@ -156,7 +156,7 @@ def test_an_empty_range_moves_the_offset_alone() -> None:
 def test_an_anomalous_value_is_learned_at_its_outermost_fence() -> None:
     log = one_series([*steady(BLOCK_OFFSETS), 1_000.0, *steady(BLOCK_OFFSETS, seed=1)])
     state, verdicts, _ = advance(log)
-    learned = state.windows(log.keys[0])["latency_ms"]
+    learned = state.learned(log.keys[0])["latency_ms"]
     spike = next(v for v in verdicts if v.observed == 1_000.0)
     reach = 3.5 * spike.mad / 0.6745
     fences = [spike.mean + 3.0 * spike.stddev, spike.q3 + 1.5 * (spike.q3 - spike.q1), spike.median + reach]
@@ -227,11 +227,13 @@ def test_the_limit_is_known_before_a_row_is_stored() -> None:
     assert len(state) == 1
 
 
-def test_only_series_of_later_ranges_count_as_touched() -> None:
+@pytest.mark.parametrize("reload", [False, True])
+def test_only_series_with_later_rows_count_as_touched(reload: bool) -> None:
     log = stream(2_000, series=5, seed=1, holes=False)
-    state, _, _ = advance(log, cuts=[1_000])
+    state, _, _ = advance(log, cuts=[1_000, 1_500], reload=reload)
     assert state.touched_since(2_000) == []
-    assert set(state.touched_since(1_000)) == {log.keys[i] for i in set(log.series[1_000:].tolist())}
+    assert set(state.touched_since(1_990)) == {log.keys[i] for i in set(log.series[1_990:].tolist())}
+    assert set(state.touched_since(0)) == set(log.keys)
 
 
 def test_state_of_another_version_or_cut_short_is_not_read() -> None:
