@@ -85,8 +85,8 @@ class Scrubber:
 
     def replacements(self, texts: Sequence[str]) -> dict[int, Replacement]:
         """Return, by index, the texts in which something was found: usually few. Never raises for any text."""
-        current = _within_limit(texts)
-        counts: dict[int, Counter[str]] = {}
+        current = list(texts)
+        counts: dict[int, Counter[str]] = {index: Counter() for index in _cut_too_long(current)}
         pending = self._round(current, range(len(current)), self._scanner.findings(current), counts)
         for _ in range(MAX_ROUNDS):
             if not pending:
@@ -96,8 +96,7 @@ class Scrubber:
             )
         for index in pending:  # every round uncovered something new
             current[index], counts[index] = UNSCANNABLE_PLACEHOLDER, Counter((UNSCANNABLE,))
-        changed = counts.keys() | {i for i, (old, new) in enumerate(zip(texts, current, strict=True)) if old is not new}
-        return {index: Replacement(current[index], counts.get(index, {})) for index in sorted(changed)}
+        return {index: Replacement(current[index], counts[index]) for index in sorted(counts)}
 
     def spans(self, text: str) -> list[Span]:
         """Return what would be replaced or flagged in a text as it stands, in order."""
@@ -121,7 +120,9 @@ class Scrubber:
         changed = []
         for position, findings in found.items():
             index = indices[position]
-            replaced, types = self._replaced(current[index], findings, is_first=index not in counts)
+            replaced, types = self._replaced(
+                current[index], findings, is_first=index not in counts or not counts[index]
+            )
             counts.setdefault(index, Counter()).update(types)
             if replaced != current[index]:
                 current[index] = replaced
@@ -149,11 +150,14 @@ class Scrubber:
         return placeholder(rule.type, rule.normalise(value), self.key).encode()
 
 
-def _within_limit(texts: Sequence[str]) -> list[str]:
-    """Cut what the validator has not: texts that no contract covers."""
+def _cut_too_long(texts: list[str]) -> list[int]:
+    """Cut, in place, what the validator has not: texts that no contract covers. Return where."""
     if max(map(len, texts), default=0) <= MAX_TEXT_CHARACTERS:
-        return list(texts)
-    return [_cut(text) if len(text) > MAX_TEXT_CHARACTERS else text for text in texts]
+        return []
+    too_long = [index for index, text in enumerate(texts) if len(text) > MAX_TEXT_CHARACTERS]
+    for index in too_long:
+        texts[index] = _cut(texts[index])
+    return too_long
 
 
 def _cut(text: str) -> str:

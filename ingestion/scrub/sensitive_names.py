@@ -7,7 +7,7 @@ words stand in `patterns.yaml`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -32,14 +32,14 @@ class SensitiveNames:
     harmless_last_words: Collection[str] = ()
     hits: tuple[str, ...] = ()
     misses: tuple[str, ...] = ()
+    _cached: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Senders repeat a few names endlessly. Bounded, because they may also invent new ones forever.
         object.__setattr__(self, "_cached", lru_cache(maxsize=_CACHED_NAMES)(self._decide))
 
     def __contains__(self, name: str) -> bool:
-        decide: object = self._cached  # type: ignore[attr-defined]
-        return bool(decide(name)) if callable(decide) else False
+        return self._cached(name)
 
     def _decide(self, name: str) -> bool:
         segments = [_WORD.findall(segment) for segment in _SEGMENT.split(name[-MAX_NAME_CHARACTERS:])]

@@ -1,0 +1,32 @@
+"""Scrub bytes that are no event: the payload of a dead letter, which may be anything."""
+
+from __future__ import annotations
+
+import re
+
+from ingestion.cut import cut_text
+from ingestion.scrub.pseudonym import user_pseudonym
+from ingestion.scrub.scrubber import Scrubber
+
+# Escapes of ASCII hide an address from the rules (anna\u0040example.com). Quotation mark and backslash stay escaped,
+# or JSON would no longer be JSON.
+_ASCII_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u00(2[013-9a-f]|[346][0-9a-f]|5[0-9abd-f]|7[0-9a-e])", re.IGNORECASE)
+_USER_ID = re.compile(r'("user_id"\s*:\s*)("(?P<text>(?:[^"\\]|\\.)*)"?|(?P<other>[^\s",}\]]+))')
+
+
+def scrub_bytes(raw: bytes, scrubber: Scrubber, max_bytes: int = 10_000) -> str:
+    """Return a payload as text fit for storage: decoded with replacements, cut, scrubbed, without NUL.
+
+    The cut is to `max_bytes` of UTF-8; placeholders may then lengthen the text a little. Never raises for any bytes.
+    """
+    text = raw.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    text = _ASCII_ESCAPE.sub(lambda match: match[1] + chr(int(match[2], 16)), text)
+    text = _USER_ID.sub(lambda match: _pseudonymised(match, scrubber), text)
+    return scrubber.scrub([cut_text(text, max_bytes=max_bytes)]).texts[0]
+
+
+def _pseudonymised(match: re.Match[str], scrubber: Scrubber) -> str:
+    value = match["text"] if match["text"] is not None else match["other"]
+    if not value or value == "null":
+        return match[0]
+    return f'{match[1]}"{user_pseudonym(value, scrubber.key)}"'
