@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from sentinel.checks import check_batch_bytes, check_kafka_security
 
 
-def ids(settings: SettingsWrapper, **security: Any) -> list[str | None]:
+def ids(settings: Settings, **security: Any) -> list[str | None]:
     settings.SENTINEL_KAFKA_SECURITY = {**settings.SENTINEL_KAFKA_SECURITY, **security}
     found = check_kafka_security()
     assert all(message.hint for message in found)
@@ -27,10 +27,10 @@ def ids(settings: SettingsWrapper, **security: Any) -> list[str | None]:
         ({"security_protocol": "SSL", "ssl_certfile": "a.pem", "ssl_keyfile": "a.key"}, []),
     ],
 )
-def test_kafka_security(settings: SettingsWrapper, security: dict[str, Any], expected: list[str]) -> None:
+def test_kafka_security(settings: Settings, security: dict[str, Any], expected: list[str]) -> None:
     assert ids(settings, **security) == expected
 
 
-def test_a_body_must_hold_one_event(settings: SettingsWrapper) -> None:
+def test_a_body_must_hold_one_event(settings: Settings) -> None:
     settings.SENTINEL_MAX_BODY_BYTES = 10
     assert [message.id for message in check_batch_bytes()] == ["sentinel.E006"]
