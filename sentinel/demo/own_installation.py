@@ -30,6 +30,7 @@ def own_installation(
     *,
     environment: Mapping[str, str],
     timeout_seconds: float,
+    port: int | None = None,
     report: Callable[[str], None],
 ) -> Iterator[runtime.Runtime]:
     """Run `sentinel up` while the block runs; a `directory` of None is a temporary one, removed at the end.
@@ -44,8 +45,9 @@ def own_installation(
         raise StartError(f"an installation already runs in {folder}: `sentinel down` stops it")
     variables = {DATA_DIRECTORY_VARIABLE: str(folder), **environment}
     os.environ.update(variables)
+    options = () if port is None else ("--port", str(port))
     command = Command(
-        argv=(sys.executable, "-m", "sentinel.cli.main", "up", "--data-dir", str(folder)),
+        argv=(sys.executable, "-m", "sentinel.cli.main", "up", "--data-dir", str(folder), *options),
         environment={**variables, "PYTHONUNBUFFERED": "1"},
         stop_seconds=STOP_SECONDS,
     )
@@ -70,7 +72,8 @@ def _ready(child: Child, folder: Path, *, timeout_seconds: float, report: Callab
                 if process.state in {runtime.State.READY, runtime.State.EXTERNAL} and process.name not in reported:
                     reported.add(process.name)
                     report(f"{process.name} is {process.state}")
-            if record.is_ready:
+            # The web process is started last: until it is there, the record lists only what has been started.
+            if record.is_ready and any(process.name == "web" for process in record.processes):
                 return record
         time.sleep(POLL_SECONDS)
     lines = child.last_log_lines(LOG_LINES)
