@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 
 @pytest.fixture(autouse=True)
-def _no_loopback(settings: Settings) -> None:
+def _keys_and_inbox(settings: Settings) -> None:
+    """Let nobody in without a key, and keep the log in PostgreSQL."""
+    settings.SENTINEL_BROKERS = []
     settings.SENTINEL_LOOPBACK_PROJECT = ""
 
 
@@ -81,6 +83,19 @@ def anonymous(db: None) -> Client:
     from django.test import Client
 
     return Client()
+
+
+@pytest.fixture
+def inbox(transactional_db: None) -> Iterator[None]:
+    """Give the default topic of the log without Kafka."""
+    from ingestion.log.configured import create_topics
+    from ingestion.log.producer import appender
+
+    appender.cache_clear()
+    create_topics(["llm.telemetry"])
+    yield
+    appender().close()
+    appender.cache_clear()
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
-from pytest_django import Settings
 
-from ingestion.log.configured import create_topics
 from ingestion.models import DeadLetter, InboxPartition
 
 URL = "/api/v1/dead-letters"
@@ -71,12 +69,8 @@ def test_another_projects_letters_are_not_shown(stranger: Client, add_dead_lette
     assert stranger.get(URL).json() == {"dead_letters": [], "count": 0}
 
 
+@pytest.mark.usefixtures("inbox")
 class TestReplay:
-    @pytest.fixture(autouse=True)
-    def _inbox(self, settings: Settings, transactional_db: None) -> None:
-        settings.SENTINEL_BROKERS = []
-        create_topics(["llm.telemetry"])
-
     def test_appends_the_payload_to_its_topic_and_marks_the_letter(
         self, administrator: Client, add_dead_letter: Add
     ) -> None:

@@ -1,0 +1,112 @@
+"""What was set aside: rejected records, which can be replayed, and events outside the stored time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from ingestion.dead_letters import replay
+from ingestion.log.base import LogUnavailable
+from ingestion.models import DeadLetter, LateEvent
+from ingestion.record_admin import RecordAdmin, TimeRangeFilter, as_code
+from ingestion.reject import RejectReason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class WeekFilter(TimeRangeFilter):
+    """What was set aside lies longer before somebody looks."""
+
+    default = "7d"
+
+
+class ReasonFilter(admin.SimpleListFilter):
+    """Filters by the closed set of reasons, without asking the table which occur."""
+
+    title = "reason"
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return every reason."""
+        return [(reason.value, reason.value.replace("_", " ")) for reason in RejectReason]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the letters with the reason."""
+        return queryset.filter(reason=self.value()) if self.value() else queryset
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(RecordAdmin):
+    """Rejected records with their reason; the action sends the scrubbed payload through the log again."""
+
+    list_display = ["created_at", "reason", "field", "message", "stage", "status", "size_bytes", "cursor", "log_offset"]
+    list_display_links = ["created_at"]
+    list_filter = [WeekFilter, "status", ReasonFilter, "project"]
+    list_select_related = ["cursor", "project"]
+    actions = ["replay_chosen"]
+    fieldsets = [
+        (None, {"fields": ["reason", "field", "message", "stage", "status", "replayed_at"]}),
+        ("Record", {"fields": ["payload_shown", "size_bytes", "sha256_shown"]}),
+        ("Where from", {"fields": ["project", "cursor", "log_offset", "log_time", "created_at"]}),
+    ]
+    empty_hint = "No record was rejected in this time."
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Allow whoever may change dead letters."""
+        return request.user.has_perm("ingestion.change_deadletter")
+
+    @admin.action(description="Replay: append to the log again", permissions=["replay"])
+    def replay_chosen(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Replay the chosen letters and say how many were."""
+        try:
+            counts = replay(list(queryset.values_list("pk", flat=True)))
+        except LogUnavailable:
+            messages.error(request, "The log does not answer; nothing was marked as replayed. Try again later.")
+            return
+        messages.success(
+            request,
+            f"{counts['replayed']} replayed, {counts['skipped']} skipped (replayed before, or kept without payload).",
+        )
+
+    @admin.display(description="Payload, scrubbed", empty_value="not kept: it could not be scrubbed")
+    def payload_shown(self, letter: DeadLetter) -> SafeString | None:
+        """Show what was kept of the record."""
+        return as_code(letter.payload) if letter.payload else None
+
+    @admin.display(description="SHA-256")
+    def sha256_shown(self, letter: DeadLetter) -> str:
+        """Show the digest of the record as it came."""
+        return bytes(letter.sha256).hex()
+
+
+@admin.register(LateEvent)
+class LateEventAdmin(RecordAdmin):
+    """Valid events outside the time that can be stored: kept, never counted."""
+
+    list_display = ["created_at", "project", "reason", "event_time", "log_time", "event_id", "cursor", "log_offset"]
+    list_display_links = ["created_at"]
+    list_filter = [WeekFilter, "reason", "project"]
+    list_select_related = ["project", "cursor"]
+    fieldsets = [
+        (None, {"fields": ["reason", "event_time", "log_time", "event_id"]}),
+        ("Record", {"fields": ["payload_shown", "project", "cursor", "log_offset", "created_at"]}),
+    ]
+    empty_hint = "No event came too late in this time."
+
+    @admin.display(description="event time")
+    def event_time(self, event: LateEvent) -> datetime | str:
+        """Show when the call ended."""
+        try:
+            return _EPOCH + timedelta(microseconds=event.timestamp_us)
+        except OverflowError:
+            return f"{event.timestamp_us} µs"
+
+    @admin.display(description="Payload, scrubbed")
+    def payload_shown(self, event: LateEvent) -> SafeString:
+        """Show the event."""
+        return as_code(event.payload)

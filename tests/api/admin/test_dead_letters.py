@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from ingestion.models import DeadLetter
+
+Add = Callable[..., DeadLetter]
+
+
+pytestmark = pytest.mark.usefixtures("inbox")
+
+
+def replay(client: Client, *letters: DeadLetter) -> str:
+    data = {"action": "replay_chosen", "_selected_action": [letter.pk for letter in letters]}
+    url = reverse("admin:ingestion_deadletter_changelist")
+    return client.post(url, data, follow=True).content.decode()
+
+
+def test_the_action_replays_and_says_how_many(staff: Client, add_dead_letter: Add) -> None:
+    letters = [add_dead_letter(), add_dead_letter(payload="")]
+    page = replay(staff, *letters)
+    assert "1 replayed, 1 skipped (replayed before, or kept without payload)." in page
+    assert list(DeadLetter.objects.order_by("pk").values_list("status", flat=True)) == ["replayed", "open"]
+
+
+def test_who_may_only_look_cannot_replay(anonymous: Client, add_dead_letter: Add) -> None:
+    user = get_user_model().objects.create_user("eve", password="x", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
+    anonymous.force_login(user)
+    letter = add_dead_letter()
+    replay(anonymous, letter)
+    letter.refresh_from_db()
+    assert letter.status == "open"
