@@ -16,11 +16,11 @@ from api.errors import ApiError, ErrorCode, FieldError
 from api.metrics import HTTP_EVENTS
 from ingestion.envelope import Envelope, split_envelope
 from ingestion.headers import write_stamp
+from ingestion.http_topic import http_topic
 from ingestion.limits import MAX_BODY_EVENTS, Limits
 from ingestion.log.base import NewRecord
-from ingestion.log.configured import create_topics
 from ingestion.metrics import VALIDATION_FAILURES
-from ingestion.models import Project, Topic
+from ingestion.models import Project
 from ingestion.reject import Rejected
 from ingestion.validate import Accepted, decode_event, encode_event, is_late
 
@@ -155,14 +155,3 @@ def _record(accepted: Accepted, envelope: Envelope, index: int) -> NewRecord:
     # One series stays in one partition, so that its baseline is in one place.
     key = f"{event.service_name}\0{event.model}".encode()
     return NewRecord(key, encode_event(event), write_stamp(stamp) if stamp is not None else ())
-
-
-def http_topic(project: Project) -> str:
-    """Return the topic that the project's HTTP events go to; a project's first request makes it."""
-    topic = project.topics.filter(receives_http=True).values_list("name", flat=True).first()
-    if topic is not None:
-        return topic
-    name = f"{settings.SENTINEL_TOPIC}.{project.slug}"
-    create_topics([name])
-    Topic.objects.get_or_create(name=name, defaults={"project": project, "receives_http": True})
-    return name

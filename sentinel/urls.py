@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from api.views import health
 from api.views.dead_letters import DeadLettersView, ReplayView
+from api.views.events import EventsView
 from api.views.index import index
 from api.views.metrics import metrics
 from api.views.telemetry import TelemetryView
@@ -18,6 +19,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/events", EventsView.as_view(), name="events"),
     path("api/v1/telemetry", TelemetryView.as_view(), name="telemetry"),
     path("api/v1/dead-letters", DeadLettersView.as_view(), name="dead_letters"),
     path("api/v1/dead-letters/<int:pk>/replay", ReplayView.as_view(), name="replay_dead_letter"),
