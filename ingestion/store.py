@@ -100,7 +100,8 @@ def _stage(rows: dict[str, list[str]], order: Sequence[int]) -> set[int]:
 
 def _copy(table: str, rows: dict[str, list[str]], order: Sequence[int]) -> None:
     names, file = copy_text.render({name: [column[i] for i in order] for name, column in rows.items()})
-    with connection.cursor() as sql:
+    # Django does not translate the errors of what it does not know.
+    with connection.cursor() as sql, connection.wrap_database_errors:
         sql.cursor.copy_expert(f"COPY {table} ({', '.join(names)}) FROM STDIN", file, size=1 << 20)
 
 

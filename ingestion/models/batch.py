@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.functions import TransactionNow
 from django.db import models
-from django.db.models.functions import Now
 
 from ingestion.models.cursor import PartitionCursor
 
@@ -34,8 +34,8 @@ class Batch(models.Model):
     anchor_crc = models.BigIntegerField(null=True)
     config_version = models.BigIntegerField(default=0)
     worker_build = models.CharField(max_length=64, blank=True)
-    # The transaction's now(), like `Event.ingested_at`: a rebuild finds the batch's events by it.
-    created_at = models.DateTimeField(db_default=Now())
+    # The transaction's time, like `Event.ingested_at`: a rebuild finds the batch's events by it. `Now` is the statement's.
+    created_at = models.DateTimeField(db_default=TransactionNow())
 
     class Meta:
         ordering = ["-id"]

@@ -1,0 +1,428 @@
+"""The ingest pipeline: the one place that knows all stages and their order.
+
+`Pipeline.ingest` runs one attempt on one range of the log:
+
+1. Take the cursor's session lock and mark the attempt as started; an older attempt quits here.
+2. Outside any transaction: read (and compare the anchor), decode and validate, scrub.
+3. One transaction: lock the cursor's row, which must still stand at `start`; store what is new; late events; score
+   and learn the new events; anomalies, outbox, roll-ups, dead letters, the batch row, the cursor; COMMIT.
+4. Publish the state to Redis, release the lock, send the next range.
+
+Whatever fails leaves the cursor where it was, so that the range is ingested again, by anyone, with the same result.
+Everybody locks in the order cursor, events, anomalies, outbox, roll-ups.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+
+import numpy as np
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+import sentinel
+from alerting.candidate import AlertCandidate
+from alerting.metrics import count_suppressed
+from alerting.outbox import Enqueued, enqueue
+from alerting.rules import load_rules
+from detection import metrics as detection_metrics
+from detection.baselines import BaselineStore
+from detection.config import Config, current_config
+from detection.detect import AnomalyRow, anomaly_rows, count_anomalies, insert_anomalies, insert_shifts
+from detection.fold import PartitionState, Rows
+from detection.severity import Severity
+from ingestion import cursor as cursors
+from ingestion import metrics
+from ingestion.batches import Counts, write_batch
+from ingestion.cursor import Dispatch
+from ingestion.dead_letters import RejectedRecord, store_dead_letters
+from ingestion.decode import Decoded, decode_records
+from ingestion.event_batch import EventBatch, SeriesKey
+from ingestion.late_events import store_late_events
+from ingestion.lateness import AttachedDays, Timely, advance_watermark, split_late
+from ingestion.limits import Limits
+from ingestion.log.base import Anchor, Chunk, Log, LogUnavailable, OffsetOutOfRange
+from ingestion.log.configured import open_log
+from ingestion.models import PartitionCursor, Project
+from ingestion.models.cursor import Phase
+from ingestion.read import LastBatch, LogReplaced, last_batch, read_range
+from ingestion.rollup import add_to_rollups
+from ingestion.scrub import Scrubber
+from ingestion.scrub.events import scrub_events
+from ingestion.scrub.payload import scrub_bytes
+from ingestion.series import SeriesIds
+from ingestion.store import STAGED_BATCHES_AFTER_DUPLICATE, PartitionMissing, store_events
+from sentinel.hints import send_range
+
+logger = structlog.get_logger(__name__)
+
+
+class Outcome(enum.StrEnum):
+    """How an attempt ended; goes to the log and the metric."""
+
+    COMMITTED = "committed"
+    STALE = "stale"
+    BUSY = "busy"
+    HALTED = "halted"
+    LOG_UNAVAILABLE = "log_unavailable"
+    OFFSET_OUT_OF_RANGE = "offset_out_of_range"
+    DATABASE = "database"
+    OUT_OF_MEMORY = "out_of_memory"
+    UNEXPECTED = "unexpected"
+
+
+class Overtaken(Exception):
+    """The cursor no longer stands where this attempt started: somebody else has committed the range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A range outside the database: scrubbed events, rejected records, and what identifies it."""
+
+    chunk: Chunk
+    events: EventBatch
+    rejected: Sequence[RejectedRecord]
+    last: LastBatch | None
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The last record of the range; where it holds none, the one before it still identifies the log."""
+        if self.chunk.records:
+            return Anchor.of(self.chunk.records[-1])
+        return self.last.anchor if self.last else None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the transaction did, for Redis, the metrics and the next range."""
+
+    batch_id: int
+    previous_batch_id: int | None
+    state: PartitionState
+    counts: Counts
+    next_task: Dispatch | None
+    anomalies: Sequence[AnomalyRow]
+    alerts: Enqueued
+
+
+class Pipeline:
+    """One worker process: made after the fork, used by one thread."""
+
+    def __init__(self, *, log: Log, baselines: BaselineStore, send: Callable[[Dispatch], None]) -> None:
+        self._log = log
+        self._baselines = baselines
+        self._send = send
+        self._series = SeriesIds()
+        self._days = AttachedDays()
+        self._scrubbers: dict[tuple[int, bool], Scrubber] = {}
+
+    def ingest(self, task: Dispatch) -> Outcome:
+        """Run one attempt; never raises for anything that a later attempt may survive."""
+        with cursors.holding_lock(task.cursor_id) as held:
+            if not held:
+                cursors.end_attempt(task, error="busy", retry_seconds=cursors.BUSY_RETRY_SECONDS)
+                return Outcome.BUSY
+            cursor = cursors.start_attempt(task)
+            if cursor is None:
+                return Outcome.STALE
+            outcome, next_task = self._guarded(cursor, task)
+        if next_task is not None:
+            self._send(next_task)
+        return outcome
+
+    def _guarded(self, cursor: PartitionCursor, task: Dispatch) -> tuple[Outcome, Dispatch | None]:
+        try:
+            return Outcome.COMMITTED, self._attempt(cursor, task)
+        except Overtaken:
+            return Outcome.STALE, None
+        except LogReplaced as error:
+            cursors.halt(task, reason=str(error))
+            outcome = Outcome.HALTED
+        except (LogUnavailable, OffsetOutOfRange, DatabaseError, InterfaceError, MemoryError) as error:
+            outcome = self._failed(task, error)
+        except Exception as error:  # The process loop: a bug in a stage must not stop the other partitions.
+            logger.exception("ingest.unexpected", partition=str(cursor), start=task.start)
+            outcome = self._failed(task, error)
+        metrics.INGESTION_ERRORS.labels(outcome).inc()
+        return outcome, None
+
+    def _failed(self, task: Dispatch, error: Exception) -> Outcome:
+        """Forget what the attempt changed in memory and record why it ended."""
+        self._baselines.forget(task.cursor_id)
+        outcome = _OUTCOMES.get(type(error), Outcome.UNEXPECTED)
+        if isinstance(error, DatabaseError | InterfaceError):
+            outcome = Outcome.DATABASE
+            metrics.STORAGE_ERRORS.labels(type(error).__name__).inc()
+        logger.warning(
+            "ingest.attempt_failed", cursor=task.cursor_id, start=task.start, outcome=outcome, error=_named(error)
+        )
+        if not connection.is_usable():
+            connection.close()
+        cursors.end_attempt(task, error=f"{outcome}: {_named(error)}")
+        return outcome
+
+    # --- one attempt -------------------------------------------------------------------------------------------------
+
+    def _attempt(self, cursor: PartitionCursor, task: Dispatch) -> Dispatch | None:
+        prepared = self._prepare(cursor, task)
+        cursors.mark_phase(task, Phase.STORE)
+        with _timed("store"):
+            try:
+                committed = self._commit(cursor, task, prepared)
+            except PartitionMissing:
+                # A day was dropped since we looked: decide once more what is late.
+                self._baselines.forget(task.cursor_id)
+                self._days.refresh()
+                committed = self._commit(cursor, task, prepared)
+        self._baselines.publish(
+            committed.state,
+            cursor_id=cursor.pk,
+            previous_batch_id=committed.previous_batch_id,
+            batch_id=committed.batch_id,
+        )
+        _count(cursor, prepared, committed)
+        return committed.next_task
+
+    def _prepare(self, cursor: PartitionCursor, task: Dispatch) -> Prepared:
+        project = cursor.project
+        last = last_batch(cursor)
+        with _timed("read"):
+            chunk = read_range(
+                self._log,
+                cursor,
+                task.end,
+                anchor=last.anchor if last else None,
+                max_bytes=settings.SENTINEL_BATCH_BYTES,
+            )
+        if chunk.next_offset <= task.start:
+            raise LogUnavailable(f"{cursor} holds nothing readable at offset {task.start}")
+        cursors.mark_phase(task, Phase.DECODE)
+        with _timed("decode"):
+            decoded = decode_records(
+                chunk.records,
+                topic_id=cursor.topic_id,
+                partition=cursor.partition,
+                limits=Limits(keep_embeddings=project.keep_embeddings),
+            )
+        cursors.mark_phase(task, Phase.SCRUB)
+        with _timed("scrub"):
+            return self._scrubbed(project, chunk, decoded, last)
+
+    def _scrubbed(self, project: Project, chunk: Chunk, decoded: Decoded, last: LastBatch | None) -> Prepared:
+        scrubber = self._scrubber(project)
+        records = [record for record, _ in decoded.accepted]
+        scrubbed = scrub_events([accepted for _, accepted in decoded.accepted], scrubber)
+        events = EventBatch(
+            project.pk,
+            [record.offset for record in records],
+            [record.timestamp_ms for record in records],
+            [accepted for accepted, _ in scrubbed],
+            [found for _, found in scrubbed],
+        )
+        rejected = [
+            RejectedRecord(record, verdict, Phase.DECODE, scrub_bytes(record.value or b"", scrubber))
+            for record, verdict in decoded.rejected
+        ]
+        return Prepared(chunk, events, rejected, last)
+
+    def _scrubber(self, project: Project) -> Scrubber:
+        key = (project.pk, project.pseudonymise)
+        if key not in self._scrubbers:
+            self._scrubbers[key] = Scrubber(key=bytes(project.pseudonym_key) if project.pseudonymise else None)
+        return self._scrubbers[key]
+
+    # --- the transaction ---------------------------------------------------------------------------------------------
+
+    def _commit(self, cursor: PartitionCursor, task: Dispatch, prepared: Prepared) -> Committed:
+        timely = split_late(prepared.events, retention_seconds=cursor.project.retention_days * 86_400, days=self._days)
+        series_ids = self._series.of(prepared.events.take(timely.storable).series_keys)
+        with connection.wrap_database_errors, transaction.atomic():
+            position = cursors.lock_position(cursor.pk)
+            if position.next_offset != task.start or position.halted_reason:
+                raise Overtaken
+            return self._write(cursor, task, prepared, timely, position, series_ids)
+
+    def _write(
+        self,
+        cursor: PartitionCursor,
+        task: Dispatch,
+        prepared: Prepared,
+        timely: Timely,
+        position: cursors.Position,
+        series_ids: dict[SeriesKey, int],
+    ) -> Committed:
+        """Write everything that the range means; the caller holds the transaction and the cursor's row."""
+        config = current_config(cursor.project_id)
+        previous_batch_id = prepared.last.batch_id if prepared.last else None
+        state = self._baselines.load(cursor.pk, start=task.start, last_batch_id=previous_batch_id)
+        storable = prepared.events.take(timely.storable)
+        admitted = state.admits(storable.series_keys, config.profile)
+        stored = store_events(
+            storable,
+            cursor_id=cursor.pk,
+            project=cursor.project,
+            scored=[admitted[index] for index in storable.series_index.tolist()],
+            expect_duplicates=position.stage_batches > 0,
+        )
+        new = storable.take(stored.new)
+        late = store_late_events(prepared.events.take(timely.late), timely.reasons, cursor_id=cursor.pk)
+
+        progress = advance_watermark(new, position.watermark)
+        anomalies = self._detect(
+            cursor, new, state, end_offset=prepared.chunk.next_offset, config=config, series_ids=series_ids
+        )
+        alerts = _enqueue_alerts(cursor.project_id, anomalies)
+        add_to_rollups(new, cursor_id=cursor.pk, series_ids=series_ids, after_window=progress.after_window)
+        store_dead_letters(prepared.rejected, project_id=cursor.project_id, cursor_id=cursor.pk)
+
+        counts = _counts(task, prepared, stored=len(new), late=late, anomalies=len(anomalies))
+        batch_id = write_batch(
+            cursor_id=cursor.pk,
+            attempt=task.attempt,
+            start=task.start,
+            end=prepared.chunk.next_offset,
+            counts=counts,
+            anchor=prepared.anchor,
+            config_version=config.version,
+            worker_build=sentinel.__version__,
+        )
+        self._baselines.checkpoint(state, cursor_id=cursor.pk, batch_id=batch_id, series_ids=series_ids)
+        next_task = cursors.advance(
+            task,
+            next_offset=prepared.chunk.next_offset,
+            end_offset=prepared.chunk.end_offset,
+            batch_records=settings.SENTINEL_BATCH_RECORDS,
+            stage_batches=STAGED_BATCHES_AFTER_DUPLICATE
+            if stored.met_duplicate
+            else max(0, position.stage_batches - 1),
+            watermark=progress.watermark,
+        )
+        return Committed(batch_id, previous_batch_id, state, counts, next_task, anomalies, alerts)
+
+    def _detect(
+        self,
+        cursor: PartitionCursor,
+        new: EventBatch,
+        state: PartitionState,
+        *,
+        end_offset: int,
+        config: Config,
+        series_ids: Mapping[SeriesKey, int],
+    ) -> list[AnomalyRow]:
+        """Score, then learn; write what was found."""
+        with detection_metrics.DETECTION_LATENCY_SECONDS.time():
+            verdicts = state.advance(_rows(new), end_offset=end_offset, profile=config.profile)
+        anomalies = anomaly_rows(
+            verdicts, new, cursor_id=cursor.pk, series_ids=series_ids, config_version=config.version
+        )
+        insert_anomalies(anomalies)
+        insert_shifts(state.take_shifts(), cursor_id=cursor.pk, series_ids=series_ids)
+        return anomalies
+
+
+def _rows(events: EventBatch) -> Rows:
+    """Return the metric columns of new events, in the order of `detection.profile.METRICS`."""
+    values = np.stack([events.latency_ms, events.total_tokens, events.cost_usd], axis=1)
+    return Rows(np.array(events.offsets, np.int64), events.series_index, events.series_keys, values)
+
+
+def _counts(task: Dispatch, prepared: Prepared, *, stored: int, late: int, anomalies: int) -> Counts:
+    rejected = len(prepared.rejected)
+    return Counts(
+        stored=stored,
+        duplicates=len(prepared.events) - stored - late,
+        rejected=rejected,
+        late=late,
+        control=prepared.chunk.next_offset - task.start - len(prepared.events) - rejected,
+        anomalies=anomalies,
+        unknown_fields=sum(item.unknown_fields for item in prepared.events.accepted),
+    )
+
+
+def _enqueue_alerts(project_id: int, anomalies: Sequence[AnomalyRow]) -> Enqueued:
+    """Write outbox rows for the anomalies that a rule asks for; the others are not even looked at."""
+    rules = load_rules([project_id])
+    if not rules or not anomalies:
+        return Enqueued()
+    lowest = min(Severity(rule.min_severity).rank for rule in rules)
+    candidates = [_candidate(row) for row in anomalies if Severity(row.severity).rank >= lowest]
+    connection.ensure_connection()
+    return enqueue(connection.connection, candidates, rules, now=datetime.now(UTC))
+
+
+_OUTCOMES: dict[type[Exception], Outcome] = {
+    LogUnavailable: Outcome.LOG_UNAVAILABLE,
+    OffsetOutOfRange: Outcome.OFFSET_OUT_OF_RANGE,
+    MemoryError: Outcome.OUT_OF_MEMORY,
+}
+
+
+def _named(error: Exception) -> str:
+    """Describe an error without its values: those of PostgreSQL quote the row."""
+    if isinstance(error, LogUnavailable | OffsetOutOfRange):
+        return str(error)
+    sqlstate = getattr(error.__cause__, "pgcode", None)
+    return f"{type(error).__name__} {sqlstate or ''}".strip()
+
+
+@contextmanager
+def _timed(phase: str) -> Iterator[None]:
+    with metrics.BATCH_SECONDS.labels(phase).time():
+        yield
+
+
+def _candidate(row: AnomalyRow) -> AlertCandidate:
+    return AlertCandidate(
+        anomaly_id=row.id,
+        project_id=row.project_id,
+        service=row.service,
+        model=row.model,
+        anomaly_type=row.anomaly_type,
+        severity=row.severity,
+        timestamp=row.timestamp,
+        metric=row.metric,
+        observed=row.observed,
+        expected=row.baseline_mean,
+        confidence=row.confidence,
+        detection_method=row.detection_method,
+        explanation=row.explanation,
+        event_id=row.event_id,
+        details={"detectors": row.detectors, "z_score": row.z_score, "samples": row.samples},
+    )
+
+
+def _count(cursor: PartitionCursor, prepared: Prepared, committed: Committed) -> None:
+    """Add to the metrics what has been committed."""
+    counts, records = committed.counts, prepared.chunk.records
+    metrics.EVENTS_RECEIVED.inc(len(records))
+    if settings.SENTINEL_BROKERS:
+        metrics.KAFKA_MESSAGES_CONSUMED.inc(len(records))
+    metrics.EVENTS_DUPLICATE.inc(counts.duplicates)
+    metrics.STORAGE_WRITES.labels("events").inc(counts.stored)
+    for service, events in Counter(item.event.service_name for item in prepared.events.accepted).items():
+        metrics.EVENTS_PROCESSED.labels(metrics.service_label(service)).inc(events)
+    for reason, rejects in Counter(item.rejected.reason for item in prepared.rejected).items():
+        metrics.VALIDATION_FAILURES.labels(reason).inc(rejects)
+    if counts.rejected:
+        metrics.DEAD_LETTERS.labels(Phase.DECODE).inc(counts.rejected)
+    for found in filter(None, prepared.events.pii):
+        for kind, values in found.items():
+            metrics.SCRUBBED.labels(kind).inc(values)
+    if records:
+        metrics.INGEST_DELAY_SECONDS.observe(max(0.0, time.time() - records[-1].timestamp_ms / 1000))
+    count_anomalies(committed.anomalies)
+    count_suppressed(committed.alerts.suppressed)
+
+
+@cache
+def pipeline() -> Pipeline:
+    """Return this worker process's pipeline; called after the fork."""
+    return Pipeline(log=open_log(), baselines=BaselineStore(), send=send_range)

@@ -1,0 +1,46 @@
+"""Celery tasks: one more interface to the core. Each calls one function."""
+
+from __future__ import annotations
+
+import structlog
+from celery import shared_task
+from django.db import close_old_connections
+
+from ingestion import partitions
+from ingestion.cursor import Dispatch
+from ingestion.stalled import report_stalled
+from sentinel.pipeline import pipeline
+
+logger = structlog.get_logger(__name__)
+
+
+@shared_task(name="sentinel.ingest_range", ignore_result=True)
+def ingest_range(cursor_id: int, start: int, end: int, attempt: int) -> None:
+    """Ingest one range of the log (`sentinel.pipeline`)."""
+    try:
+        pipeline().ingest(Dispatch(cursor_id, start, end, attempt))
+    except Exception:  # The task boundary. A MemoryError that leaves it would kill the worker's parent.
+        logger.exception("ingest.failed", cursor=cursor_id, start=start, attempt=attempt)
+
+
+@shared_task(name="sentinel.housekeeping.ensure_partitions", ignore_result=True)
+def ensure_partitions() -> None:
+    """Make tomorrow's partitions today."""
+    close_old_connections()
+    if created := partitions.ensure_partitions():
+        logger.info("partitions.created", names=created)
+
+
+@shared_task(name="sentinel.housekeeping.drop_expired", ignore_result=True)
+def drop_expired() -> None:
+    """Drop the days that no project keeps."""
+    close_old_connections()
+    if dropped := partitions.drop_expired():
+        logger.info("partitions.dropped", names=dropped)
+
+
+@shared_task(name="sentinel.housekeeping.report_stalled", ignore_result=True)
+def report_stalled_partitions() -> None:
+    """Raise the alarm on partitions that lag without progress."""
+    close_old_connections()
+    report_stalled()

@@ -1,0 +1,58 @@
+"""One attempt at a time: whoever holds the cursor's session lock is alive."""
+
+from __future__ import annotations
+
+import threading
+
+from django.db import connection
+
+from ingestion import cursor as cursors
+from sentinel.pipeline import Outcome
+from tests.sentinel.pipeline.conftest import Partition, Worker, event
+
+
+def test_a_second_worker_answers_busy_and_the_range_waits_a_second(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1))
+    task = cursors.dispatch(partition.cursor, end=1)
+    assert task is not None
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cursors.holding_lock(partition.cursor_id):
+            held.set()
+            done.wait(10)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    assert worker.pipeline.ingest(task) is Outcome.BUSY
+    assert partition.cursor_id in cursors.held_locks()
+    done.set()
+    thread.join()
+    cursor = partition.cursor
+    assert cursor.ended_attempt == task.attempt
+    assert cursor.retry_at is not None
+    assert cursor.next_offset == 0
+
+
+def test_a_finished_attempt_holds_no_lock(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1))
+    worker.drain(partition, batch_records=1)
+    assert partition.cursor_id not in cursors.held_locks()
+
+
+def test_two_dispatchers_never_both_win(partition: Partition) -> None:
+    seen = partition.cursor
+    assert cursors.dispatch(seen, end=1) is not None
+    assert cursors.dispatch(seen, end=1) is None
+
+
+def test_a_stuck_session_is_ended_only_while_it_is_the_one_that_started(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1))
+    task = cursors.dispatch(partition.cursor, end=1)
+    assert task is not None
+    cursor = cursors.start_attempt(task)
+    assert cursor is not None
+    cursor.backend_start = None
+    assert cursors.terminate_backend(cursor) is False
