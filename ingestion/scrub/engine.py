@@ -37,7 +37,7 @@ def default_engine() -> EngineName:
 
 
 def build_engine(name: EngineName, triggers: Sequence[bytes]) -> Engine:
-    """Compile the triggers; takes some 10 ms. Raises the engine's own error for a pattern that it refuses."""
+    """Compile the triggers: 0.2 s for the first thread of a process, little for others. Raises the engine's own error for a pattern that it refuses."""
     # Imported here because either library may be absent.
     if name == "hyperscan":
         from ingestion.scrub.engine_hyperscan import HyperscanEngine

@@ -15,7 +15,7 @@ import yaml
 from ingestion.scrub.engine_re2 import MAX_TRIGGER_BYTES
 from ingestion.scrub.samples import Sample, parse_sample
 from ingestion.scrub.sensitive_names import SensitiveNames
-from ingestion.scrub.validators import NORMALISERS, VALIDATORS, Normaliser, Validator
+from ingestion.scrub.validators import NEEDED_GROUPS, NORMALISERS, VALIDATORS, Normaliser, Validator
 
 PATTERNS = Path(__file__).with_name("patterns.yaml")
 MAX_REACH_BACK_BYTES = 16_384
@@ -91,7 +91,11 @@ def default_rules() -> RuleSet:
 
 def load_rules(source: str) -> RuleSet:
     """Parse a document of rules in YAML. Raises `RuleError`."""
-    document = _mapping(yaml.safe_load(source), "the document")
+    try:
+        parsed = yaml.safe_load(source)
+    except yaml.YAMLError as error:
+        raise RuleError(f"the document is not YAML: {error}") from error
+    document = _mapping(parsed, "the document")
     _refuse_unknown(document, {"sensitive_names", "rules"}, "the document")
     names = _sensitive_names(_mapping(document.get("sensitive_names"), "sensitive_names"))
     rules = tuple(_rule(_mapping(entry, "an entry of rules"), names) for entry in document.get("rules") or ())
@@ -124,7 +128,7 @@ def _parsed(entry: Mapping[str, Any], name: str, names: SensitiveNames) -> Rule:
         triggers=tuple(_triggers(entry)),
         reach_back=_byte_class(reach_back["bytes"]),
         reach_back_bytes=_at_most(reach_back["at_most"]),
-        confirm=_compiled(entry["confirm"], "confirm", re.VERBOSE),
+        confirm=_confirm(entry),
         validator=_chosen(VALIDATORS, entry, "validator", None),
         names=names if entry.get("names") else None,
         context=_context(entry.get("context")),
@@ -163,6 +167,16 @@ def _check_fixed_width(pattern: bytes) -> None:
         raise ValueError(f"trigger {pattern.decode('latin-1')!r}: {error}") from error
     if len(pattern) > MAX_TRIGGER_BYTES:
         raise ValueError(f"trigger {pattern.decode('latin-1')!r} is longer than {MAX_TRIGGER_BYTES} bytes")
+
+
+def _confirm(entry: Mapping[str, Any]) -> re.Pattern[bytes]:
+    confirm = _compiled(entry["confirm"], "confirm", re.VERBOSE)
+    needed = [("names", "name")] if entry.get("names") else []
+    needed += [("validator", group) for group in NEEDED_GROUPS.get(entry.get("validator", ""), ())]
+    for field, group in needed:
+        if group not in confirm.groupindex:
+            raise ValueError(f'confirm: {field} needs a group "{group}"')
+    return confirm
 
 
 def _compiled(source: str, field: str, flags: int = 0) -> re.Pattern[bytes]:
@@ -231,8 +245,10 @@ def _sensitive_names(entry: Mapping[str, Any]) -> SensitiveNames:
             hits=tuple(entry["tests"]["hit"]),
             misses=tuple(entry["tests"]["miss"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RuleError(f"sensitive_names: {error!r}") from error
+    except KeyError as error:
+        raise RuleError(f"sensitive_names: {error.args[0]} is missing") from error
+    except (TypeError, AttributeError) as error:
+        raise RuleError(f"sensitive_names: {error}") from error
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:

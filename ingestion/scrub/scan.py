@@ -15,7 +15,7 @@ from ingestion.scrub.engine import Engine, EngineName, Hit, ScanError, build_eng
 from ingestion.scrub.rules import Rule
 
 MAX_HITS_PER_TEXT = 2_000
-MAX_HITS_PER_SCAN = 100_000
+MAX_HITS_PER_SCAN = 20_000
 TEXTS_PER_SCAN = 4_096  # some 300 kB, which stay in the processor's cache
 _TEXTS_PER_GROUP = 64
 

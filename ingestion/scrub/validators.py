@@ -128,6 +128,9 @@ VALIDATORS: Mapping[str, Validator] = {
     "assigned_secret": is_assigned_secret,
 }
 
+NEEDED_GROUPS: Mapping[str, tuple[str, ...]] = {"assigned_secret": ("name", "quote", "colon")}
+"""Named groups, besides "value", that a validator reads."""
+
 NORMALISERS: Mapping[str, Normaliser] = {
     "exact": bytes,
     "lower": lambda value: value.decode(errors="surrogatepass").strip().lower().encode(errors="surrogatepass"),
