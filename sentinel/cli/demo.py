@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sentinel import runtime
     from sentinel.demo.receiver import Receiver
-    from sentinel.demo.report import Screen
+    from sentinel.demo.report import Address
+    from sentinel.demo.screen import Screen
     from sentinel.demo.session import Session
 
 NAME = "demo"
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     from sentinel.demo.own_installation import StartError, own_installation
     from sentinel.demo.receiver import NETWORK, Receiver
-    from sentinel.demo.report import Screen
+    from sentinel.demo.screen import Screen
 
     begun = _process_start()
     secret = _new_secret()
@@ -186,15 +187,15 @@ class _Demo:
             self._screen.show(item)
 
     def _say_where(self) -> None:
-        see = self._address().document()
-        password = see["admin_password"] or "as set up"
+        address = self._address()
+        see, password = address.document(), address.password or "as set up"
         self._screen.say(
             f"ready after {self._ready - self._begun:.1f} s\n"
             f"API    {see['anomalies']}\n"
             f"admin  {see['admin']}  user {see['admin_user']}, password {password}"
         )
 
-    def _address(self) -> Any:
+    def _address(self) -> Address:
         from sentinel.demo.report import Address
         from sentinel.installation import ADMIN_PASSWORD_FILE, data_directory
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detection.models import Anomaly
-from ingestion.models import Event
+if TYPE_CHECKING:
+    from detection.models import Anomaly
+    from ingestion.models import Event
 
 SEVERITY_STYLES = {"low": "dim", "medium": "yellow", "high": "red", "critical": "bold red"}
 

@@ -77,10 +77,14 @@ def live(*, seed: int, per_second: float, speed: float | None, now_us: int) -> I
 
 
 class Load:
-    """Sends segments until they end or `stop` is called; `sent`, `failure` and `is_finished` say how far it is."""
+    """Sends segments until they end or `stop` is called; `sent`, `failure` and `is_finished` say how far it is.
+
+    `sent_until_us` is the time of the last event that was sent; faults after it are only planned.
+    """
 
     def __init__(self, segments: Iterator[Segment], sink: Sink, matcher: Matcher) -> None:
         self.sent = 0
+        self.sent_until_us = 0
         self.failure: Exception | None = None
         self.streams: Sequence[Stream] = ()
         self._segments = segments
@@ -125,4 +129,5 @@ class Load:
                 return
             self._sink.send(event.key, event.value)
             self.sent += 1
+            self.sent_until_us = event.timestamp_us
         self._sink.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -51,11 +52,14 @@ def own_installation(
         environment={**variables, "PYTHONUNBUFFERED": "1"},
         stop_seconds=STOP_SECONDS,
     )
+    # A request to end must stop what was started, as Ctrl-C does.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     child = Child(command, log_path=folder / "up.log")
     try:
         yield _ready(child, folder, timeout_seconds=timeout_seconds, report=report)
     finally:
         child.stop()
+        signal.signal(signal.SIGTERM, previous)
         if not keeps:
             shutil.rmtree(folder, ignore_errors=True)
 

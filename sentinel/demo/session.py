@@ -97,7 +97,7 @@ class Session:
         if self.load.failure is not None:
             raise DemoError(str(self.load.failure))
         assert self._feed is not None
-        for anomaly in self._feed.poll():
+        for anomaly in sorted(self._feed.poll(), key=lambda row: row.timestamp):
             item = Found(anomaly, self.matcher.fault_of(_sighting(anomaly)), time.monotonic())
             self.found.append(item)
             self._quiet_since = time.monotonic()
@@ -130,7 +130,9 @@ class Session:
 
     @property
     def faults(self) -> Sequence[InjectedFault]:
-        return [fault for stream in self.load.streams for fault in stream.faults()]
+        """The faults that have begun."""
+        begun = [fault for stream in self.load.streams for fault in stream.faults()]
+        return [fault for fault in begun if fault.start_us <= self.load.sent_until_us]
 
     @property
     def first_match(self) -> Found | None:
