@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 
 from sentinel.runtime import ProcessRecord, State
+from sentinel.services.base import Runnable
 from sentinel.unit import Crashed, Ready, Unit
 
 ROTATE_SECONDS = 5.0
@@ -19,9 +21,11 @@ class Fleet:
         self._units: list[Unit] = []
         self._rotated_at = 0.0
 
-    def add(self, units: Sequence[Unit]) -> None:
-        """Look after `units` too, all of them launched."""
-        self._units += units
+    def launch(self, runnable: Runnable, *, log_directory: Path) -> None:
+        """Start what has been prepared, and look after it from now on."""
+        unit = Unit(runnable, log_directory=log_directory)
+        unit.launch()
+        self._units.append(unit)
 
     def poll(self) -> list[tuple[Unit, Crashed]]:
         """Look after every unit once, report what changed, and return those that crashed."""

@@ -51,6 +51,7 @@ class Runtime:
     started_at: float
     url: str
     environment: Mapping[str, str] = field(repr=False)  # holds passwords
+    started: bool = False  # the start is over, be everything ready or not
     processes: tuple[ProcessRecord, ...] = ()
 
     @property
@@ -60,10 +61,8 @@ class Runtime:
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether every process said that it is ready."""
-        return bool(self.processes) and all(
-            process.state in {State.READY, State.EXTERNAL} for process in self.processes
-        )
+        """Tell whether every process says that it is ready."""
+        return self.started and all(process.state in {State.READY, State.EXTERNAL} for process in self.processes)
 
 
 def is_alive(pid: int, started_at: float) -> bool:
@@ -103,6 +102,7 @@ def _decode(content: Mapping[str, Any]) -> Runtime:
         started_at=content["started_at"],
         url=content["url"],
         environment=content["environment"],
+        started=content["started"],
         processes=tuple(ProcessRecord(**{**item, "state": State(item["state"])}) for item in content["processes"]),
     )
 

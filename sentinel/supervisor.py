@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,13 +27,12 @@ from sentinel.fleet import Fleet
 from sentinel.installation import ADMIN_PASSWORD_FILE, DATA_DIRECTORY_VARIABLE, InstallationError, Lock
 from sentinel.processes import PROCESSES, SentinelProcess, WebAddress
 from sentinel.runtime import ProcessRecord, Runtime, State
-from sentinel.services.base import ServiceUnavailable
+from sentinel.services.base import Service, ServiceUnavailable
 from sentinel.services.embedded import Plan, plan_services
-from sentinel.unit import Unit
 from sentinel.wakeup import Wakeup
 
 DEFAULT_WEB_PORT = 8080
-READY_TIMEOUT_SECONDS = 120.0
+READY_TIMEOUT_SECONDS = 60.0
 PREPARE_TIMEOUT_SECONDS = 600.0
 # While something starts, its readiness is asked for this often; after that the kernel wakes us.
 STARTING_POLL_SECONDS = 0.05
@@ -84,6 +83,7 @@ class Supervisor:
         self._external: tuple[ProcessRecord, ...] = ()
         self._services = Fleet(report=options.report)
         self._processes = Fleet(report=options.report)
+        self._started = False
         self._written: Runtime | None = None
         self._started_at = runtime.start_time(os.getpid())
 
@@ -118,8 +118,10 @@ class Supervisor:
         self._start_services(plan)
         self._prepare_database()
         self._start_processes()
-        if not self._processes.unready:
-            self._report("sentinel", f"ready in {time.monotonic() - begun:.1f} s: {self._web.url}")
+        self._started = True
+        self._write_record()
+        how = "started without them" if self._processes.unready else "ready"
+        self._report("sentinel", f"{how} in {time.monotonic() - begun:.1f} s: {self._web.url}")
 
     # --- Services ----------------------------------------------------------------------------------------------------
 
@@ -129,29 +131,28 @@ class Supervisor:
         )
         for process in self._external:
             self._report(process.name, f"external  {process.url}")
-        units = [Unit(service, log_directory=self._logs) for service in plan.embedded]
-        prepared = self._prepare_all(units)
         self._web = self._choose_web_address()
-        self._environment = _environment(plan, running={unit.name for unit in prepared}, web=self._web)
+        self._environment = _environment(plan.embedded, web=self._web)
+        prepared = self._prepare_all(plan.embedded)
+        self._environment = _environment(prepared, web=self._web)
         self._wait_until_ready(self._services, restart=False)
 
-    def _prepare_all(self, units: list[Unit]) -> list[Unit]:
-        """Prepare all services at once (Kafka may have to be fetched); start each as soon as it is prepared."""
-        started = []
-        with ThreadPoolExecutor(max_workers=max(1, len(units))) as pool:
-            waiting = {pool.submit(unit.runnable.prepare): unit for unit in units}
+    def _prepare_all(self, services: Sequence[Service]) -> list[Service]:
+        """Prepare all services at once (Kafka may have to be fetched) and start each as soon as it is prepared."""
+        launched = []
+        with ThreadPoolExecutor(max_workers=max(1, len(services))) as pool:
+            waiting = {pool.submit(service.prepare): service for service in services}
             while waiting:
                 for future in [future for future in waiting if future.done()]:
-                    unit = waiting.pop(future)
-                    if self._may_launch(unit, future.exception()):
-                        unit.launch()
-                        self._services.add([unit])
-                        started.append(unit)
+                    service = waiting.pop(future)
+                    if self._may_launch(service, future.exception()):
+                        self._services.launch(service, log_directory=self._logs)
+                        launched.append(service)
                 self._look_after(STARTING_POLL_SECONDS)
-        return started
+        return launched
 
-    def _may_launch(self, unit: Unit, error: BaseException | None) -> bool:
-        if isinstance(error, ServiceUnavailable) and unit.name == "kafka":
+    def _may_launch(self, service: Service, error: BaseException | None) -> bool:
+        if isinstance(error, ServiceUnavailable) and service.name == "kafka":
             # Sentinel works without: the log is then a table, filled over HTTP.
             self._report("kafka", f"left out, HTTP ingestion only: {error}")
             return False
@@ -206,9 +207,7 @@ class Supervisor:
         for process in PROCESSES:
             runnable = SentinelProcess(process, directory=self._directory, environment=environment, web=self._web)
             runnable.prepare()
-            unit = Unit(runnable, log_directory=self._logs)
-            unit.launch()
-            self._processes.add([unit])
+            self._processes.launch(runnable, log_directory=self._logs)
         self._wait_until_ready(self._processes, restart=True)
 
     # --- Watching and stopping ---------------------------------------------------------------------------------------
@@ -247,6 +246,7 @@ class Supervisor:
             started_at=self._started_at,
             url=self._web.url,
             environment=self._environment,
+            started=self._started,
             processes=(*self._external, *self._services.records(), *self._processes.records()),
         )
         if record != self._written:
@@ -264,19 +264,14 @@ class Supervisor:
         self._report("sentinel", f"stopped in {time.monotonic() - begun:.1f} s")
 
 
-def _environment(plan: Plan, *, running: set[str], web: WebAddress) -> dict[str, str]:
+def _environment(services: Iterable[Service], *, web: WebAddress) -> dict[str, str]:
     """Return the variables for our processes and for commands in other terminals."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if name in INHERITED_VARIABLES or (name.startswith("SENTINEL_") and name not in NOT_INHERITED_VARIABLES)
     }
-    embedded = {
-        name: value
-        for service in plan.embedded
-        if service.name in running
-        for name, value in service.environment().items()
-    }
+    embedded = {name: value for service in services for name, value in service.environment().items()}
     own = {"SENTINEL_WEB_URL": web.url}
     if web.host == ports.LOOPBACK and "SENTINEL_LOOPBACK_PROJECT" not in inherited:
         # On a machine of one's own the first requests need no key.

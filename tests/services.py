@@ -81,7 +81,6 @@ class TestServices:
             del os.environ[name]
         for name in FOREIGN_VARIABLES:
             os.environ.pop(name, None)
-        (self.directory / "redis").mkdir()
         os.environ |= {
             "SENTINEL_DATA_DIR": str(self.directory / "data"),
             "DATABASE_URL": self.postgres.service.url,

@@ -13,7 +13,7 @@ POLL_SECONDS = 0.1
 
 
 def start_detached(arguments: Sequence[str]) -> int:
-    """Run `sentinel up` detached; copy what it prints until it is ready or ends; return the exit code."""
+    """Run `sentinel up` detached; copy what it prints until its start is over; return the exit code."""
     log = data_directory() / "logs" / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -25,18 +25,13 @@ def start_detached(arguments: Sequence[str]) -> int:
         )
     with log.open("rb") as lines:
         while process.poll() is None:
-            ready = _is_ready(process.pid)
+            record = running()
             _copy(lines.read())
-            if ready:
-                return 0
+            if record is not None and record.pid == process.pid and record.started:
+                return 0 if record.is_ready else 1
             time.sleep(POLL_SECONDS)
         _copy(lines.read())
     return process.returncode
-
-
-def _is_ready(pid: int) -> bool:
-    record = running()
-    return record is not None and record.pid == pid and record.is_ready
 
 
 def _copy(output: bytes) -> None:

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "up": "sentinel.cli.up",
     "down": "sentinel.cli.down",
     "status": "sentinel.cli.status",
+    "check": "sentinel.cli.check",
     "send": "sentinel.cli.send",
     "replay": "sentinel.cli.replay",
     "audit": "sentinel.cli.audit",

@@ -37,11 +37,12 @@ class Redis(Service):
 
     @property
     def _password(self) -> str:
-        return kept_secret(self.directory / "redis" / "password")
+        path = self._configuration.with_name("password")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return kept_secret(path)
 
     def prepare(self) -> None:
         self._program = find_program()
-        self._configuration.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = {
             "bind": ports.LOOPBACK,
             "port": self._port,
