@@ -29,3 +29,17 @@ BASELINE_SAMPLES = Gauge(
     ["topic", "partition"],
     multiprocess_mode="mostrecent",
 )
+BASELINE_LOADS = Counter(
+    "sentinel_baseline_loads_total",
+    "Baselines of a partition fetched for a batch, by source: memory, redis, rebuilt or new (loads).",
+    ["source"],
+)
+BASELINE_CACHE_WRITES = Counter(
+    "sentinel_baseline_cache_writes_total",
+    "Baselines of a partition sent to Redis after a commit, by outcome: updated, replaced or failed (writes).",
+    ["outcome"],
+)
+SERIES_REFUSED = Counter(
+    "sentinel_series_refused_events_total",
+    "Events neither scored nor learned because their project has too many series (events).",
+)

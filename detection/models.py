@@ -117,6 +117,7 @@ class Baseline(models.Model):
 
     cursor = models.ForeignKey("ingestion.PartitionCursor", on_delete=models.CASCADE, related_name="baselines")
     series = models.ForeignKey("ingestion.Series", on_delete=models.CASCADE, related_name="baselines")
+    batch_id = models.BigIntegerField(help_text="The batch whose transaction wrote it; it ended at `next_offset`.")
     next_offset = models.BigIntegerField()
     state = models.BinaryField()
     # {metric: {samples, mean, stddev, median, p95, p99, min, max}}, in the metric's unit

@@ -1,0 +1,165 @@
+"""Where the state of a partition lives between batches: this process, Redis, Postgres; in this order.
+
+A batch takes the state with `load`, advances it, lets `checkpoint` decide whether the rows in Postgres are due, and
+gives it back with `publish` once it has committed. The id of the last `Batch` row is the stamp that says whether a
+copy is the right one: an offset is none, since after a restore another timeline may have reached it.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import redis
+from django.conf import settings
+from django.db import connection, transaction
+
+from detection import metrics
+from detection.cache import BaselineCache, Checkpoint, Written, connect
+from detection.checkpoint import checkpoint_offset, write_checkpoint
+from detection.fold import PartitionState
+from detection.rebuild import rebuild
+from detection.verdict import SeriesKey
+from ingestion.models import Batch, PartitionCursor
+
+# A partition of 60 series takes about 2 MB.
+MAX_PARTITIONS_IN_MEMORY = 32
+
+
+class Source(enum.StrEnum):
+    """Where a state came from; a label of `sentinel_baseline_loads_total`."""
+
+    MEMORY = "memory"
+    REDIS = "redis"
+    REBUILT = "rebuilt"
+    NEW = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    stamp: int
+    state: PartitionState
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A state that a transaction is working on."""
+
+    loaded_offset: int
+    checkpoint: Checkpoint
+
+
+class BaselineStore:
+    """One per worker process, made after the fork, used by one thread."""
+
+    def __init__(self, redis_client: redis.Redis | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._cache = BaselineCache(redis_client or connect())
+        self._clock = clock
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        self._taken: dict[int, _Taken] = {}
+
+    def load(self, cursor_id: int, *, start: int, last_batch_id: int | None) -> PartitionState:
+        """Return the state after the batch `last_batch_id`, which ended at `start` or, before a gap, below it.
+
+        The caller's transaction holds the cursor's row. May rebuild from stored events, which takes about 2 s per
+        100,000 since the last checkpoint; raises `rebuild.EventsMissing` where that cannot be done.
+        """
+        state, checkpoint, source = self._found(cursor_id, start, last_batch_id)
+        metrics.BASELINE_LOADS.labels(source.value).inc()
+        self._taken[cursor_id] = _Taken(state.next_offset, checkpoint)
+        return state
+
+    def _found(
+        self, cursor_id: int, start: int, last_batch_id: int | None
+    ) -> tuple[PartitionState, Checkpoint, Source]:
+        kept = self._kept.pop(cursor_id, None)
+        if last_batch_id is None:
+            return PartitionState(next_offset=start), Checkpoint(start), Source.NEW
+        if kept is not None and kept.stamp == last_batch_id:
+            return kept.state, kept.checkpoint, Source.MEMORY
+        cached = self._cache.read(cursor_id, stamp=last_batch_id)
+        if cached is not None:
+            return cached.state, cached.checkpoint, Source.REDIS
+        # A checkpoint is due at once: whatever took the copies may happen again.
+        return rebuild(cursor_id), Checkpoint(checkpoint_offset(cursor_id)), Source.REBUILT
+
+    def forget(self, cursor_id: int) -> None:
+        """Drop what this process holds, after a transaction that failed: its state was advanced in place."""
+        self._kept.pop(cursor_id, None)
+        self._taken.pop(cursor_id, None)
+
+    def checkpoint(
+        self,
+        state: PartitionState,
+        *,
+        cursor_id: int,
+        batch_id: int,
+        series_ids: Mapping[SeriesKey, int],
+        force: bool = False,
+    ) -> bool:
+        """Write a checkpoint inside the caller's transaction if it is due or forced; return whether it was."""
+        taken = self._taken[cursor_id]
+        now = self._clock()
+        at = taken.checkpoint.at
+        if not force and at is not None and now - at < settings.SENTINEL_CHECKPOINT_SECONDS:
+            return False
+        keys = state.touched_since(taken.checkpoint.offset)
+        if keys:
+            write_checkpoint(state, keys, cursor_id=cursor_id, batch_id=batch_id, series_ids=series_ids)
+            self._taken[cursor_id] = _Taken(taken.loaded_offset, Checkpoint(state.next_offset, now))
+        return bool(keys)
+
+    def publish(
+        self, state: PartitionState, *, cursor_id: int, previous_batch_id: int | None, batch_id: int
+    ) -> Written:
+        """Keep the state for the next batch, here and in Redis. Call after COMMIT; never raises because of Redis."""
+        taken = self._taken.pop(cursor_id)
+        self._kept[cursor_id] = _Kept(batch_id, state, taken.checkpoint)
+        while len(self._kept) > MAX_PARTITIONS_IN_MEMORY:
+            self._kept.popitem(last=False)
+        written = self._cache.write(
+            state,
+            cursor_id=cursor_id,
+            checkpoint=taken.checkpoint,
+            since_offset=taken.loaded_offset,
+            previous_stamp=previous_batch_id,
+            stamp=batch_id,
+        )
+        metrics.BASELINE_CACHE_WRITES.labels(written.value).inc()
+        metrics.SERIES_REFUSED.inc(state.take_refused())
+        return written
+
+    def checkpoint_idle(self, *, idle_seconds: float) -> int:
+        """Checkpoint partitions that have not moved for so long; return how many. For beat.
+
+        Afterwards events may be erased or their day dropped: nothing needs them for a rebuild. A partition whose row is
+        locked is at work, and left alone.
+        """
+        written = 0
+        for cursor_id in PartitionCursor.objects.order_by("pk").values_list("pk", flat=True):
+            with transaction.atomic():
+                written += self._checkpoint_if_idle(cursor_id, idle_seconds)
+            self.forget(cursor_id)
+        return written
+
+    def _checkpoint_if_idle(self, cursor_id: int, idle_seconds: float) -> bool:
+        if not _locked(cursor_id):
+            return False
+        batches = Batch.objects.filter(cursor_id=cursor_id)
+        last = batches.order_by("-start_offset").first()
+        if last is None or last.created_at.timestamp() > self._clock() - idle_seconds:
+            return False
+        if not batches.filter(start_offset__gte=checkpoint_offset(cursor_id), stored__gt=0).exists():
+            return False
+        state = self.load(cursor_id, start=last.end_offset, last_batch_id=last.pk)
+        return self.checkpoint(state, cursor_id=cursor_id, batch_id=last.pk, series_ids={}, force=True)
+
+
+def _locked(cursor_id: int) -> bool:
+    with connection.cursor() as sql:
+        sql.execute("SELECT 1 FROM ingestion_partitioncursor WHERE id = %s FOR UPDATE SKIP LOCKED", [cursor_id])
+        return sql.fetchone() is not None
