@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.checks import register
 from django.db.models.signals import post_migrate
 
 DEFAULT_RULE_NAME = "High and critical anomalies"
@@ -29,4 +30,7 @@ class AlertingConfig(AppConfig):
     name = "alerting"
 
     def ready(self) -> None:
+        from alerting.checks import check_allowed_networks
+
+        register(check_allowed_networks)
         post_migrate.connect(create_default_rule, sender=self)

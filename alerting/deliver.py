@@ -45,6 +45,7 @@ _scrubbers = threading.local()
 def scrub_texts(texts: Sequence[str]) -> Sequence[str]:
     """Scrub with this thread's own scrubber, which is made when first used."""
     if not hasattr(_scrubbers, "scrubber"):
+        # The admin imports this module too, and web processes need no engine for it.
         from ingestion.scrub import Scrubber
 
         _scrubbers.scrubber = Scrubber()

@@ -36,6 +36,8 @@ def check_anomaly_types(value: object) -> None:
     if not isinstance(value, list):
         raise ValidationError("This is not a list of anomaly types.")
     for item in value:
+        if not isinstance(item, str):
+            raise ValidationError("An anomaly type is a text.")
         _anomaly_type(item)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -20,7 +21,7 @@ MakeCandidate = Callable[..., AlertCandidate]
 Put = Callable[..., Enqueued]
 
 
-def claimed_ids(clock: ManualClock, *, limit: int = 10) -> set[object]:
+def claimed_ids(clock: ManualClock, *, limit: int = 10) -> set[uuid.UUID]:
     return {entry.id for entry in claim_due(limit=limit, now=clock()).entries}
 
 
@@ -182,7 +183,7 @@ def test_workers_that_claim_at_the_same_time_share_the_windows_without_overlap_o
     make_rule(cooldown_seconds=60)
     for _ in range(4):
         put(*[make_candidate(service=f"service-{n}") for n in range(40)])
-    claimed: list[object] = []
+    claimed: list[uuid.UUID] = []
     errors: list[Exception] = []
     start = threading.Barrier(4)
 

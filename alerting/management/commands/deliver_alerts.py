@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.db.utils import DatabaseError, InterfaceError
 
 from alerting.claim import claim_due
@@ -72,6 +72,8 @@ class Command(BaseCommand):
                 worked = self.claim_and_submit()
                 self.update_gauges()
             except (DatabaseError, InterfaceError) as error:
+                if once:
+                    raise
                 log.error("alert_worker_database_error", error=type(error).__name__)
                 close_old_connections()
                 time.sleep(ERROR_PAUSE_SECONDS)
@@ -95,11 +97,13 @@ class Command(BaseCommand):
         return claimed.scanned > 0
 
     def deliver(self, entry: OutboxEntry) -> None:
-        close_old_connections()
         try:
             self.active_courier.deliver(entry)
         except Exception as error:  # noqa: BLE001  # the thread's boundary; the lease brings the entry back
             log.error("alert_worker_thread_error", alert_id=str(entry.id), error=type(error).__name__)
+        finally:
+            # Alerts are few: threads that wait need not keep a database session each.
+            connection.close()
 
     def update_gauges(self) -> bool:
         """Measure the outbox every few seconds; return whether it was time."""
