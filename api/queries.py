@@ -13,12 +13,17 @@ from rest_framework.request import Request
 
 from api.errors import invalid_parameter
 from api.pages import CursorField
+from detection.kinds import AnomalyType, DetectionMethod
+from detection.registry import DETECTORS as REGISTRY
+from detection.severity import Severity
 
 MAX_LIMIT = 1_000
 MAX_HOURS = 24 * 3_660
-# The routing of alerts calls them so (spec/README row 4).
+# As the routing of alerts calls them.
 SEVERITY_ALIASES = {"info": "low", "warning": "medium"}
-SEVERITIES = ("low", "medium", "high", "critical")
+SEVERITIES = tuple(severity.value for severity in Severity)
+# In both spellings: "zscore" of this API, "z_score" of the SDKs.
+DETECTORS = {method.value: method.value for method in DetectionMethod} | {kind.label: kind.method for kind in REGISTRY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,14 @@ class SeverityField(serializers.CharField):
             accepted = ", ".join((*SEVERITIES, *SEVERITY_ALIASES))
             raise serializers.ValidationError(f"{min(unknown)!r} is not a severity; use one of: {accepted}.")
         return sorted(found)
+
+
+class DetectorField(serializers.ChoiceField):
+    """A detector in either spelling."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the detection method."""
+        return DETECTORS[super().to_internal_value(data)]
 
 
 def _limit(default: int) -> serializers.IntegerField:
@@ -99,11 +112,27 @@ class TelemetryQuery(Query):
     cursor = CursorField((datetime, datetime, datetime, uuid.UUID))
 
 
+class AnomaliesQuery(Query):
+    """GET /api/v1/anomalies"""
+
+    severity = SeverityField(required=False, help_text="low, medium, high or critical; several with commas.")
+    hours = _hours()
+    limit = _limit(100)
+    service = _name("Only anomalies of this service.")
+    model = _name("Only anomalies of this model.")
+    metric = serializers.CharField(required=False, max_length=64, help_text="Only of this metric, such as latency_ms.")
+    type = serializers.ChoiceField(
+        choices=[kind.value for kind in AnomalyType], required=False, help_text="Only of this type."
+    )
+    detector = DetectorField(choices=sorted(DETECTORS), required=False, help_text="Only found by this one first.")
+    cursor = CursorField((datetime, datetime, uuid.UUID))
+
+
 class RecentQuery(Query):
     """GET /api/v1/anomalies/recent"""
 
     limit = _limit(10)
-    cursor = CursorField((datetime, datetime, datetime, uuid.UUID))
+    cursor = CursorField((datetime, datetime, uuid.UUID))
 
 
 class BaselinesQuery(Query):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from api.queries import iso
+from detection.models import Anomaly
+from detection.registry import DETECTORS
 from ingestion.models import DeadLetter, Event
+
+_LABELS = {kind.method: kind.label for kind in DETECTORS}
 
 # Present in an answer only where known.
 OPTIONAL_EVENT_FIELDS = (
@@ -66,6 +71,46 @@ def event_shape(event: Event) -> dict[str, Any]:
 def _side(text: str | None, tokens: int | None, length: int | None, embedding: Any) -> dict[str, Any]:
     side = {"text": text, "tokens": tokens, "length": length}
     return side if embedding is None else side | {"embedding": embedding}
+
+
+def anomaly_shape(anomaly: Anomaly) -> dict[str, Any]:
+    """Return an anomaly: the documented fields first, in their order."""
+    return {
+        "id": str(anomaly.pk),
+        "timestamp": iso(anomaly.timestamp),
+        "service": anomaly.service,
+        "model": anomaly.model,
+        "detector": anomaly.detector,
+        "metric": anomaly.metric,
+        "value": _finite(anomaly.observed),
+        "baseline_mean": _finite(anomaly.baseline_mean),
+        "baseline_stddev": _finite(anomaly.baseline_stddev),
+        "z_score": _finite(anomaly.z_score),
+        "severity": anomaly.severity,
+        "anomaly_type": anomaly.anomaly_type,
+        "detection_method": anomaly.detection_method,
+        "detectors": [_LABELS.get(name, name) for name in anomaly.detectors],
+        "confidence": anomaly.confidence,
+        "explanation": anomaly.explanation,
+        "details": anomaly.details,
+        "level": anomaly.level,
+        "direction": anomaly.direction,
+        "deviation": _finite(anomaly.deviation),
+        "threshold": _finite(anomaly.threshold),
+        "lower": _finite(anomaly.lower),
+        "upper": _finite(anomaly.upper),
+        "p_value": anomaly.p_value,
+        "baseline_median": _finite(anomaly.baseline_median),
+        "samples": anomaly.samples,
+        "window_size": anomaly.window_size,
+        "event_id": str(anomaly.event_id) if anomaly.event_id else None,
+        "detected_at": iso(anomaly.detected_at),
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    """Return None for what JSON cannot hold."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def dead_letter_shape(letter: DeadLetter) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from api.views import health
+from api.views.anomalies import AnomaliesView, AnomalyView, RecentAnomaliesView
+from api.views.baselines import BaselinesView
 from api.views.dead_letters import DeadLettersView, ReplayView
 from api.views.events import EventsView
 from api.views.index import index
@@ -21,6 +23,10 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/events", EventsView.as_view(), name="events"),
     path("api/v1/telemetry", TelemetryView.as_view(), name="telemetry"),
+    path("api/v1/anomalies", AnomaliesView.as_view(), name="anomalies"),
+    path("api/v1/anomalies/recent", RecentAnomaliesView.as_view(), name="recent_anomalies"),
+    path("api/v1/anomalies/<uuid:pk>", AnomalyView.as_view(), name="anomaly"),
+    path("api/v1/baselines", BaselinesView.as_view(), name="baselines"),
     path("api/v1/dead-letters", DeadLettersView.as_view(), name="dead_letters"),
     path("api/v1/dead-letters/<int:pk>/replay", ReplayView.as_view(), name="replay_dead_letter"),
     path("health/live", health.live, name="live"),

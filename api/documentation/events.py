@@ -42,6 +42,10 @@ def openapi_schema(schema: Any, definitions: Mapping[str, Any]) -> Any:
         target = definitions[schema["$ref"].rpartition("/")[2]]
         return openapi_schema({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
     kept = {key: openapi_schema(value, definitions) for key, value in schema.items() if key not in {"$schema", "$defs"}}
+    if not kept.get("required", True):
+        del kept["required"]  # which must not be empty there
+    if "exclusiveMinimum" in kept:
+        kept |= {"minimum": kept["exclusiveMinimum"], "exclusiveMinimum": True}
     choices = kept.get("anyOf", [])
     others = [choice for choice in choices if choice != {"type": "null"}]
     if len(others) == len(choices):

@@ -17,6 +17,7 @@ from pytest_django import DjangoDbBlocker, Settings
 if TYPE_CHECKING:
     from django.test import Client
 
+    from detection.models import Anomaly
     from ingestion.models import DeadLetter, Event, PartitionCursor, Project
 
 
@@ -173,5 +174,45 @@ def add_dead_letter(add_cursor: Callable[..., PartitionCursor], now: datetime) -
         letter = DeadLetter.objects.create(**(row | values))
         letter.refresh_from_db()
         return letter
+
+    return add
+
+
+@pytest.fixture
+def add_anomaly(project: Project, now: datetime) -> Callable[..., Anomaly]:
+    from detection.models import Anomaly
+
+    count = itertools.count()
+
+    def add(**values: Any) -> Anomaly:
+        row: dict[str, Any] = {
+            "project": project,
+            "service": "chat-api",
+            "model": "gpt-4",
+            "metric": "latency_ms",
+            "timestamp": now - timedelta(minutes=1, milliseconds=next(count)),
+            "anomaly_type": "latency_spike",
+            "severity": "critical",
+            "detection_method": "z_score",
+            "detectors": ["z_score", "iqr"],
+            "direction": "above",
+            "observed": 15234.5,
+            "baseline_mean": 1234.5,
+            "baseline_stddev": 234.2,
+            "baseline_median": 1205.3,
+            "deviation": 59.8,
+            "threshold": 3.0,
+            "lower": 531.9,
+            "upper": 1937.1,
+            "z_score": 59.8,
+            "p_value": 0.0,
+            "confidence": 0.999,
+            "window_size": 1000,
+            "samples": 1000,
+            "details": {"flat": False},
+        }
+        anomaly = Anomaly.objects.create(**(row | values))
+        anomaly.refresh_from_db()
+        return anomaly
 
     return add
