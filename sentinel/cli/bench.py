@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -86,6 +87,10 @@ def _measure(args: argparse.Namespace, record: runtime.Runtime) -> int:
         print("sentinel bench: there is no Kafka, and this measures the path from it", file=sys.stderr)
         return 1
 
+    before, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if before > cores / 2:
+        print(f"note: load average {before:.1f} on {cores} cores: the figures show the neighbours too", file=sys.stderr)
+
     def loader(topic: str, *, linger_ms: int) -> Loader:
         return Loader(
             settings.SENTINEL_BROKERS,
@@ -104,7 +109,7 @@ def _measure(args: argparse.Namespace, record: runtime.Runtime) -> int:
                 processes=[(process.name, process.pid) for process in record.processes if process.pid],
                 advance=advance,
             )
-        found: dict[str, Any] = {"throughput": asdict(throughput), "latency": None}
+        found: dict[str, Any] = {"load_average_before": before, "throughput": asdict(throughput), "latency": None}
         if args.seconds:
             latency = measure_latency(
                 lambda topic: loader(topic, linger_ms=5),

@@ -87,6 +87,10 @@ class Summary:
 
 
 def run(args: argparse.Namespace) -> int:
+    import django
+
+    django.setup()
+
     from sentinel.demo.recording import RecordingError
     from sentinel.demo.replay import survey
     from sentinel.demo.sink import SinkError

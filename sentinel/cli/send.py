@@ -50,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import django
+
+    django.setup()
+
     from django.conf import settings
 
     from sentinel.demo.sink import SinkError

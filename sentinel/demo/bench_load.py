@@ -79,7 +79,6 @@ class Loader:
             compression_type="lz4",
             linger_ms=linger_ms,
             batch_size=256 * 1024,
-            buffer_memory=64 * 1024 * 1024,
             metrics_enabled=False,
             **{name: value for name, value in security.items() if value is not None},
         )

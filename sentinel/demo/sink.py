@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,9 @@ from typing import Any, Protocol
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+
+# On a busy machine the client warns of every pause of its own event loop; nothing is wrong with the events.
+logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
 
 MAX_BODY_BYTES = 4_000_000
 MAX_BODY_EVENTS = 2_000
