@@ -11,6 +11,15 @@ from typing import Any
 
 import structlog
 
+# What others log without need: every reconnect, every task, every request.
+QUIET = {
+    "kafka": "WARNING",
+    "kafka.net.selector": "ERROR",
+    "kafka.coordinator": "ERROR",
+    "celery.app.trace": "WARNING",
+    "celery.worker.strategy": "WARNING",
+}
+
 
 def configure(options: dict[str, Any]) -> None:
     """Set up the standard library's logging and structlog alike; called by Django with `settings.LOGGING`."""
@@ -45,7 +54,6 @@ def configure(options: dict[str, Any]) -> None:
             "formatters": {"structured": formatter},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": options["level"]},
-            # kafka-python reports every reconnect at INFO.
-            "loggers": {"kafka": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+            "loggers": {name: {"level": level} for name, level in QUIET.items()},
         }
     )

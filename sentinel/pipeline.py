@@ -14,31 +14,23 @@ Everybody locks in the order cursor, events, anomalies, outbox, roll-ups.
 
 from __future__ import annotations
 
-import enum
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 
 import sentinel
-from alerting.candidate import AlertCandidate
-from alerting.metrics import count_suppressed
-from alerting.outbox import Enqueued, enqueue
-from alerting.rules import load_rules
+from alerting.from_anomalies import enqueue_alerts
 from detection import metrics as detection_metrics
 from detection.baselines import BaselineStore
 from detection.config import Config, current_config
-from detection.detect import AnomalyRow, anomaly_rows, count_anomalies, insert_anomalies, insert_shifts
+from detection.detect import AnomalyRow, anomaly_rows, insert_anomalies, insert_shifts
 from detection.fold import PartitionState, Rows
-from detection.severity import Severity
 from ingestion import cursor as cursors
 from ingestion import metrics
 from ingestion.batches import Counts, write_batch
@@ -49,7 +41,7 @@ from ingestion.event_batch import EventBatch, SeriesKey
 from ingestion.late_events import store_late_events
 from ingestion.lateness import AttachedDays, Timely, advance_watermark, split_late
 from ingestion.limits import Limits
-from ingestion.log.base import Anchor, Chunk, Log, LogUnavailable, OffsetOutOfRange
+from ingestion.log.base import Chunk, Log, LogUnavailable
 from ingestion.log.configured import open_log
 from ingestion.models import PartitionCursor, Project
 from ingestion.models.cursor import Phase
@@ -61,56 +53,14 @@ from ingestion.scrub.payload import scrub_bytes
 from ingestion.series import SeriesIds
 from ingestion.store import STAGED_BATCHES_AFTER_DUPLICATE, PartitionMissing, store_events
 from sentinel.hints import send_range
+from sentinel.ingested import Committed, Prepared, count_committed
+from sentinel.outcome import Outcome, described, outcome_of
 
 logger = structlog.get_logger(__name__)
 
 
-class Outcome(enum.StrEnum):
-    """How an attempt ended; goes to the log and the metric."""
-
-    COMMITTED = "committed"
-    STALE = "stale"
-    BUSY = "busy"
-    HALTED = "halted"
-    LOG_UNAVAILABLE = "log_unavailable"
-    OFFSET_OUT_OF_RANGE = "offset_out_of_range"
-    DATABASE = "database"
-    OUT_OF_MEMORY = "out_of_memory"
-    UNEXPECTED = "unexpected"
-
-
 class Overtaken(Exception):
     """The cursor no longer stands where this attempt started: somebody else has committed the range."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A range outside the database: scrubbed events, rejected records, and what identifies it."""
-
-    chunk: Chunk
-    events: EventBatch
-    rejected: Sequence[RejectedRecord]
-    last: LastBatch | None
-
-    @property
-    def anchor(self) -> Anchor | None:
-        """The last record of the range; where it holds none, the one before it still identifies the log."""
-        if self.chunk.records:
-            return Anchor.of(self.chunk.records[-1])
-        return self.last.anchor if self.last else None
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What the transaction did, for Redis, the metrics and the next range."""
-
-    batch_id: int
-    previous_batch_id: int | None
-    state: PartitionState
-    counts: Counts
-    next_task: Dispatch | None
-    anomalies: Sequence[AnomalyRow]
-    alerts: Enqueued
 
 
 class Pipeline:
@@ -146,10 +96,7 @@ class Pipeline:
         except LogReplaced as error:
             cursors.halt(task, reason=str(error))
             outcome = Outcome.HALTED
-        except (LogUnavailable, OffsetOutOfRange, DatabaseError, InterfaceError, MemoryError) as error:
-            outcome = self._failed(task, error)
-        except Exception as error:  # The process loop: a bug in a stage must not stop the other partitions.
-            logger.exception("ingest.unexpected", partition=str(cursor), start=task.start)
+        except Exception as error:  # noqa: BLE001  # The process loop: one range must not stop the other partitions.
             outcome = self._failed(task, error)
         metrics.INGESTION_ERRORS.labels(outcome).inc()
         return outcome, None
@@ -157,16 +104,21 @@ class Pipeline:
     def _failed(self, task: Dispatch, error: Exception) -> Outcome:
         """Forget what the attempt changed in memory and record why it ended."""
         self._baselines.forget(task.cursor_id)
-        outcome = _OUTCOMES.get(type(error), Outcome.UNEXPECTED)
-        if isinstance(error, DatabaseError | InterfaceError):
-            outcome = Outcome.DATABASE
+        outcome = outcome_of(error)
+        if outcome is Outcome.DATABASE:
             metrics.STORAGE_ERRORS.labels(type(error).__name__).inc()
         logger.warning(
-            "ingest.attempt_failed", cursor=task.cursor_id, start=task.start, outcome=outcome, error=_named(error)
+            "ingest.attempt_failed",
+            cursor=task.cursor_id,
+            start=task.start,
+            outcome=outcome,
+            error=described(error),
+            # Where, but not what: an exception's message may quote an event.
+            stack="".join(traceback.format_tb(error.__traceback__)) if outcome is Outcome.UNEXPECTED else None,
         )
         if not connection.is_usable():
             connection.close()
-        cursors.end_attempt(task, error=f"{outcome}: {_named(error)}")
+        cursors.end_attempt(task, error=f"{outcome}: {described(error)}")
         return outcome
 
     # --- one attempt -------------------------------------------------------------------------------------------------
@@ -188,7 +140,7 @@ class Pipeline:
             previous_batch_id=committed.previous_batch_id,
             batch_id=committed.batch_id,
         )
-        _count(cursor, prepared, committed)
+        count_committed(prepared, committed)
         return committed.next_task
 
     def _prepare(self, cursor: PartitionCursor, task: Dispatch) -> Prepared:
@@ -279,7 +231,7 @@ class Pipeline:
         anomalies = self._detect(
             cursor, new, state, end_offset=prepared.chunk.next_offset, config=config, series_ids=series_ids
         )
-        alerts = _enqueue_alerts(cursor.project_id, anomalies)
+        alerts = enqueue_alerts(cursor.project_id, anomalies)
         add_to_rollups(new, cursor_id=cursor.pk, series_ids=series_ids, after_window=progress.after_window)
         store_dead_letters(prepared.rejected, project_id=cursor.project_id, cursor_id=cursor.pk)
 
@@ -347,79 +299,10 @@ def _counts(task: Dispatch, prepared: Prepared, *, stored: int, late: int, anoma
     )
 
 
-def _enqueue_alerts(project_id: int, anomalies: Sequence[AnomalyRow]) -> Enqueued:
-    """Write outbox rows for the anomalies that a rule asks for; the others are not even looked at."""
-    rules = load_rules([project_id])
-    if not rules or not anomalies:
-        return Enqueued()
-    lowest = min(Severity(rule.min_severity).rank for rule in rules)
-    candidates = [_candidate(row) for row in anomalies if Severity(row.severity).rank >= lowest]
-    connection.ensure_connection()
-    return enqueue(connection.connection, candidates, rules, now=datetime.now(UTC))
-
-
-_OUTCOMES: dict[type[Exception], Outcome] = {
-    LogUnavailable: Outcome.LOG_UNAVAILABLE,
-    OffsetOutOfRange: Outcome.OFFSET_OUT_OF_RANGE,
-    MemoryError: Outcome.OUT_OF_MEMORY,
-}
-
-
-def _named(error: Exception) -> str:
-    """Describe an error without its values: those of PostgreSQL quote the row."""
-    if isinstance(error, LogUnavailable | OffsetOutOfRange):
-        return str(error)
-    sqlstate = getattr(error.__cause__, "pgcode", None)
-    return f"{type(error).__name__} {sqlstate or ''}".strip()
-
-
 @contextmanager
 def _timed(phase: str) -> Iterator[None]:
     with metrics.BATCH_SECONDS.labels(phase).time():
         yield
-
-
-def _candidate(row: AnomalyRow) -> AlertCandidate:
-    return AlertCandidate(
-        anomaly_id=row.id,
-        project_id=row.project_id,
-        service=row.service,
-        model=row.model,
-        anomaly_type=row.anomaly_type,
-        severity=row.severity,
-        timestamp=row.timestamp,
-        metric=row.metric,
-        observed=row.observed,
-        expected=row.baseline_mean,
-        confidence=row.confidence,
-        detection_method=row.detection_method,
-        explanation=row.explanation,
-        event_id=row.event_id,
-        details={"detectors": row.detectors, "z_score": row.z_score, "samples": row.samples},
-    )
-
-
-def _count(cursor: PartitionCursor, prepared: Prepared, committed: Committed) -> None:
-    """Add to the metrics what has been committed."""
-    counts, records = committed.counts, prepared.chunk.records
-    metrics.EVENTS_RECEIVED.inc(len(records))
-    if settings.SENTINEL_BROKERS:
-        metrics.KAFKA_MESSAGES_CONSUMED.inc(len(records))
-    metrics.EVENTS_DUPLICATE.inc(counts.duplicates)
-    metrics.STORAGE_WRITES.labels("events").inc(counts.stored)
-    for service, events in Counter(item.event.service_name for item in prepared.events.accepted).items():
-        metrics.EVENTS_PROCESSED.labels(metrics.service_label(service)).inc(events)
-    for reason, rejects in Counter(item.rejected.reason for item in prepared.rejected).items():
-        metrics.VALIDATION_FAILURES.labels(reason).inc(rejects)
-    if counts.rejected:
-        metrics.DEAD_LETTERS.labels(Phase.DECODE).inc(counts.rejected)
-    for found in filter(None, prepared.events.pii):
-        for kind, values in found.items():
-            metrics.SCRUBBED.labels(kind).inc(values)
-    if records:
-        metrics.INGEST_DELAY_SECONDS.observe(max(0.0, time.time() - records[-1].timestamp_ms / 1000))
-    count_anomalies(committed.anomalies)
-    count_suppressed(committed.alerts.suppressed)
 
 
 @cache

@@ -9,6 +9,7 @@ from django.db import close_old_connections
 from ingestion import partitions
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
+from sentinel.outcome import described
 from sentinel.pipeline import pipeline
 
 logger = structlog.get_logger(__name__)
@@ -19,8 +20,8 @@ def ingest_range(cursor_id: int, start: int, end: int, attempt: int) -> None:
     """Ingest one range of the log (`sentinel.pipeline`)."""
     try:
         pipeline().ingest(Dispatch(cursor_id, start, end, attempt))
-    except Exception:  # The task boundary. A MemoryError that leaves it would kill the worker's parent.
-        logger.exception("ingest.failed", cursor=cursor_id, start=start, attempt=attempt)
+    except Exception as error:  # noqa: BLE001  # The task boundary: a MemoryError beyond it kills the worker's parent.
+        logger.error("ingest.failed", cursor=cursor_id, start=start, attempt=attempt, error=described(error))
 
 
 @shared_task(name="sentinel.housekeeping.ensure_partitions", ignore_result=True)

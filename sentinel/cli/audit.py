@@ -54,19 +54,15 @@ _FIGURES = ("log_begin", "log_end", "next_offset", "lag", "stored", "duplicates"
 
 
 def _print_table(found: list[PartitionAudit], *, holds: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from sentinel.cli.columns import render
 
-    console = Console()
     if not found:
-        console.print("No partition has been seen yet; start with `sentinel up`, then `sentinel send`.")
+        print("No partition has been seen yet; start with `sentinel up`, then `sentinel send`.")
         return
-    table = Table("partition", *(name.replace("_", " ") for name in _FIGURES), box=None, pad_edge=False)
-    for item in found:
-        cells = [getattr(item, name) for name in _FIGURES]
-        table.add_row(f"{item.topic}[{item.partition}]", *("-" if cell is None else f"{cell:,}" for cell in cells))
-    console.print(table)
+    header = ["partition", *(name.replace("_", " ") for name in _FIGURES)]
+    rows = [[f"{item.topic}[{item.partition}]", *(getattr(item, name) for name in _FIGURES)] for item in found]
+    print(render(header, rows))
     for item in found:
         for problem in item.problems:
-            console.print(f"{item.topic}[{item.partition}]: {problem}", markup=False, highlight=False)
-    console.print("The audit holds." if holds else "The audit does not hold.")
+            print(f"{item.topic}[{item.partition}]: {problem}")
+    print("The audit holds." if holds else "The audit does not hold.")

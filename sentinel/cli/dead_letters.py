@@ -57,10 +57,8 @@ def _as_dict(letter: DeadLetter, *, payload: bool) -> dict[str, Any]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
     from ingestion.models import DeadLetter
+    from sentinel.cli.columns import render
 
     letters = DeadLetter.objects.select_related("project", "cursor").order_by("-pk")
     if args.project:
@@ -73,15 +71,16 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"dead_letters": [_as_dict(row, payload=False) for row in rows]}))
         return 0
-    console = Console()
     if not rows:
-        console.print("No dead letters.")
+        print("No dead letters.")
         return 0
-    table = Table("id", "project", "partition", "offset", "reason", "field", "message", "status", box=None)
-    for row in rows:
-        cells = (row.pk, row.project.slug, row.cursor, row.log_offset, row.reason, row.field, row.message, row.status)
-        table.add_row(*map(str, cells))
-    console.print(table, markup=False)
+    header = ("id", "project", "partition", "offset", "reason", "field", "status", "message")
+    print(
+        render(
+            header,
+            [(r.pk, r.project.slug, str(r.cursor), r.log_offset, r.reason, r.field, r.status, r.message) for r in rows],
+        )
+    )
     return 0
 
 

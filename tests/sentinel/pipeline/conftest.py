@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import redis
-from detection.baselines import BaselineStore
 from django.conf import settings
 from django.db import connection
 
+from detection.baselines import BaselineStore
 from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
 from ingestion.log.base import NewRecord
@@ -125,5 +125,5 @@ def rows(table: str, columns: str, partition: Partition, order: str) -> Sequence
 
 
 @pytest.fixture
-def two_workers(worker: Worker, redis_url: str) -> Iterator[tuple[Worker, Worker]]:
+def two_workers(worker: Worker, redis_url: str) -> tuple[Worker, Worker]:
     return worker, new_worker()

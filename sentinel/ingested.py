@@ -1,0 +1,76 @@
+"""What travels between the stages of one range, and what is counted of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from alerting.metrics import count_suppressed
+from alerting.outbox import Enqueued
+from detection.detect import AnomalyRow, count_anomalies
+from detection.fold import PartitionState
+from ingestion import metrics
+from ingestion.batches import Counts
+from ingestion.cursor import Dispatch
+from ingestion.dead_letters import RejectedRecord
+from ingestion.event_batch import EventBatch
+from ingestion.log.base import Anchor, Chunk
+from ingestion.models.cursor import Phase
+from ingestion.read import LastBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A range outside the database: scrubbed events, rejected records, and what identifies it."""
+
+    chunk: Chunk
+    events: EventBatch
+    rejected: Sequence[RejectedRecord]
+    last: LastBatch | None
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The last record of the range; where it holds none, the one before it still identifies the log."""
+        if self.chunk.records:
+            return Anchor.of(self.chunk.records[-1])
+        return self.last.anchor if self.last else None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the transaction did, for Redis, the metrics and the next range."""
+
+    batch_id: int
+    previous_batch_id: int | None
+    state: PartitionState
+    counts: Counts
+    next_task: Dispatch | None
+    anomalies: Sequence[AnomalyRow]
+    alerts: Enqueued
+
+
+def count_committed(prepared: Prepared, committed: Committed) -> None:
+    """Add to the metrics what has been committed."""
+    counts, records = committed.counts, prepared.chunk.records
+    metrics.EVENTS_RECEIVED.inc(len(records))
+    if settings.SENTINEL_BROKERS:
+        metrics.KAFKA_MESSAGES_CONSUMED.inc(len(records))
+    metrics.EVENTS_DUPLICATE.inc(counts.duplicates)
+    metrics.STORAGE_WRITES.labels("events").inc(counts.stored)
+    for service, events in Counter(item.event.service_name for item in prepared.events.accepted).items():
+        metrics.EVENTS_PROCESSED.labels(metrics.service_label(service)).inc(events)
+    for reason, rejects in Counter(item.rejected.reason for item in prepared.rejected).items():
+        metrics.VALIDATION_FAILURES.labels(reason).inc(rejects)
+    if counts.rejected:
+        metrics.DEAD_LETTERS.labels(Phase.DECODE).inc(counts.rejected)
+    for found in filter(None, prepared.events.pii):
+        for kind, values in found.items():
+            metrics.SCRUBBED.labels(kind).inc(values)
+    if records:
+        metrics.INGEST_DELAY_SECONDS.observe(max(0.0, time.time() - records[-1].timestamp_ms / 1000))
+    count_anomalies(committed.anomalies)
+    count_suppressed(committed.alerts.suppressed)
