@@ -22,15 +22,19 @@ COMMANDS: dict[str, str] = {
     "down": "sentinel.cli.down",
     "status": "sentinel.cli.status",
     "check": "sentinel.cli.check",
+    "demo": "sentinel.cli.demo",
     "send": "sentinel.cli.send",
     "replay": "sentinel.cli.replay",
+    "tail": "sentinel.cli.tail",
     "audit": "sentinel.cli.audit",
     "dead-letters": "sentinel.cli.dead_letters",
+    "keys": "sentinel.cli.keys",
     "bridge": "sentinel.cli.bridge",
     "worker": "sentinel.cli.worker",
     "beat": "sentinel.cli.beat",
     "alerts": "sentinel.cli.alerts",
     "web": "sentinel.cli.web",
+    "bench": "sentinel.cli.bench",
 }
 
 EXIT_PROBLEM = 1
