@@ -6,6 +6,8 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+MAX_TRIGGER_BYTES = 56
+
 EngineName = Literal["hyperscan", "re2"]
 Hit = tuple[int, int]
 """Byte offset at which a trigger starts to match, and the trigger's index."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ingestion.scrub.engine import Hit, TooManyHitsError
+from ingestion.scrub.engine import MAX_TRIGGER_BYTES, Hit, TooManyHitsError
 
-MAX_TRIGGER_BYTES = 64
+_LONGEST_HIT_BYTES = MAX_TRIGGER_BYTES + 8  # and the escape before it
 _AUTOMATON_BYTES = 64 * 1024 * 1024  # 8 MB, the default, is too small for a hundred triggers
 
 
@@ -36,7 +36,7 @@ class Re2Engine:
         match = search(data)
         while match:
             start = match.start()
-            found.extend([(start, trigger) for trigger in which(data[start : start + MAX_TRIGGER_BYTES])])
+            found.extend([(start, trigger) for trigger in which(data[start : start + _LONGEST_HIT_BYTES])])
             if len(found) > limit:
                 raise TooManyHitsError(f"more than {limit} hits")
             # One byte on, not behind the match: hyperscan reports overlapping hits too.

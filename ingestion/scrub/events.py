@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -19,12 +18,11 @@ import msgspec
 
 from ingestion.event import Event
 from ingestion.scrub.field_sizes import text_sizes
-from ingestion.scrub.pseudonym import is_placeholder, user_pseudonym
+from ingestion.scrub.pseudonym import UNSCANNABLE, is_placeholder, user_pseudonym
 from ingestion.scrub.scrubber import Counts, Replacement, Scrubber
 from ingestion.validate import Accepted
 
 SECRET = "SECRET"  # noqa: S105 - the type of a placeholder
-_CACHED_NAME_LISTS = 4_096
 _USER_ID = "user_id"
 _CONTAINERS = (msgspec.Struct, dict, tuple, list)
 
@@ -73,7 +71,7 @@ def scrub_events(accepted: Sequence[Accepted], scrubber: Scrubber) -> list[tuple
 def _collect(accepted: Sequence[Accepted], scrubber: Scrubber) -> _Collected:
     collected = _Collected()
     texts, ends = collected.texts, collected.ends
-    secret_names = _secret_names(scrubber)
+    secret_names = scrubber.names.among
     for position, item in enumerate(accepted):
         event = item.event
         texts += filter(None, _fixed_texts(event))
@@ -98,17 +96,6 @@ def _rare_texts(event: Event) -> list[str]:
     for document in event.retrieved_context:
         texts += filter(None, (document.id, document.text))
     return texts
-
-
-@lru_cache(maxsize=64)
-def _secret_names(scrubber: Scrubber) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
-    """Return a look-up of the names of secrets among all names of one event; senders repeat the same few lists."""
-
-    @lru_cache(maxsize=_CACHED_NAME_LISTS)
-    def secret_names(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in names if name in scrubber.names)
-
-    return secret_names
 
 
 def _masked(metadata: Mapping[str, str], names: tuple[str, ...], scrubber: Scrubber) -> dict[str, str]:
@@ -161,7 +148,7 @@ def _fitting(replacement: Replacement, size: int | None) -> str:
     """Return the new text, or one bare placeholder for all of it where its placeholders outgrow the field."""
     if size is None or len(replacement.text) <= size:
         return replacement.text
-    return f"[{next(iter(replacement.counts))}]"
+    return f"[{next(iter(replacement.counts), UNSCANNABLE)}]"
 
 
 def _walk_dict(value: dict[str, Any], changes: Changes) -> dict[str, Any]:

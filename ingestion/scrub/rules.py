@@ -12,18 +12,15 @@ from typing import Any
 
 import yaml
 
-from ingestion.scrub.engine_re2 import MAX_TRIGGER_BYTES
 from ingestion.scrub.samples import Sample, parse_sample
 from ingestion.scrub.sensitive_names import SensitiveNames
+from ingestion.scrub.trigger import DEFAULT_LEFT, Trigger, pattern_bytes, triggers_of
 from ingestion.scrub.validators import NEEDED_GROUPS, NORMALISERS, VALIDATORS, Normaliser, Validator
 
 PATTERNS = Path(__file__).with_name("patterns.yaml")
 MAX_REACH_BACK_BYTES = 16_384
 
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,19}")
-_DEFAULT_LEFT = "[^0-9A-Za-z_]"
-# In JSON and URLs inside a text, an escape may stand before a value and end in a letter or digit: \nAKIA, %3DAKIA.
-_ESCAPES = ((rb"\\[bfnrt]", 2), (rb"%[0-9A-Fa-f]{2}", 3), (rb"\\u[0-9A-Fa-f]{4}", 6))
 _FIELDS = frozenset(
     {"name", "type", "trigger", "words", "left", "reach_back", "confirm", "validator", "names", "context", "normalise",
      "action", "exclusive", "tests"}
@@ -40,14 +37,6 @@ class Action(enum.StrEnum):
     MASK = "mask"
     DROP = "drop"
     FLAG = "flag"
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """A short pattern of fixed width for the engine; the value starts `skip` bytes into its match."""
-
-    pattern: bytes
-    skip: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,32 +130,12 @@ def _parsed(entry: Mapping[str, Any], name: str, names: SensitiveNames) -> Rule:
 
 
 def _triggers(entry: Mapping[str, Any]) -> list[Trigger]:
-    """Return each trigger for each word, behind a left boundary where the rule has one."""
+    """Return each trigger for each word."""
     sources = [entry["trigger"]] if isinstance(entry["trigger"], str) else list(entry["trigger"])
     if words := entry.get("words"):
         sources = [source.replace("{word}", re.escape(word)) for source in sources for word in words]
-    left = entry.get("left", _DEFAULT_LEFT)
-    triggers: list[Trigger] = []
-    for source in sources:
-        pattern = _pattern_bytes(source)
-        if left:
-            triggers.append(Trigger(_pattern_bytes(left) + pattern, 1))
-            triggers.extend(Trigger(escape + pattern, width) for escape, width in _ESCAPES)
-        else:
-            triggers.append(Trigger(pattern, 0))
-    for trigger in triggers:
-        _check_fixed_width(trigger.pattern)
-    return triggers
-
-
-def _check_fixed_width(pattern: bytes) -> None:
-    """Only a fixed width gives both engines the same hits."""
-    try:
-        re.compile(b"(?<=%b)" % pattern, re.DOTALL)
-    except re.error as error:
-        raise ValueError(f"trigger {pattern.decode('latin-1')!r}: {error}") from error
-    if len(pattern) > MAX_TRIGGER_BYTES:
-        raise ValueError(f"trigger {pattern.decode('latin-1')!r} is longer than {MAX_TRIGGER_BYTES} bytes")
+    left = entry.get("left", DEFAULT_LEFT)
+    return [trigger for source in sources for trigger in triggers_of(source, left)]
 
 
 def _confirm(entry: Mapping[str, Any]) -> re.Pattern[bytes]:
@@ -181,17 +150,9 @@ def _confirm(entry: Mapping[str, Any]) -> re.Pattern[bytes]:
 
 def _compiled(source: str, field: str, flags: int = 0) -> re.Pattern[bytes]:
     try:
-        return re.compile(_pattern_bytes(source), flags)
+        return re.compile(pattern_bytes(source), flags)
     except re.error as error:
         raise ValueError(f"{field}: {error}") from error
-
-
-def _pattern_bytes(source: str) -> bytes:
-    """Patterns are over bytes: what is not ASCII must be written as \\x escapes."""
-    try:
-        return source.encode("ascii")
-    except UnicodeEncodeError:
-        raise ValueError(f"pattern {source!r} is not ASCII; write the bytes as \\x..") from None
 
 
 def _byte_class(source: str) -> bytes:

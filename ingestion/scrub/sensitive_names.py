@@ -33,13 +33,22 @@ class SensitiveNames:
     hits: tuple[str, ...] = ()
     misses: tuple[str, ...] = ()
     _cached: Callable[[str], bool] = field(init=False, repr=False, compare=False)
+    _cached_among: Callable[[tuple[str, ...]], tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Senders repeat a few names endlessly. Bounded, because they may also invent new ones forever.
         object.__setattr__(self, "_cached", lru_cache(maxsize=_CACHED_NAMES)(self._decide))
+        object.__setattr__(self, "_cached_among", lru_cache(maxsize=_CACHED_NAMES)(self._among))
 
     def __contains__(self, name: str) -> bool:
         return self._cached(name)
+
+    def among(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the sensitive ones of all names of one event: one look-up for the same few lists again and again."""
+        return self._cached_among(names)
+
+    def _among(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in self)
 
     def _decide(self, name: str) -> bool:
         segments = [_WORD.findall(segment) for segment in _SEGMENT.split(name[-MAX_NAME_CHARACTERS:])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -36,7 +38,8 @@ def test_a_rule_with_only_what_is_needed_loads() -> None:
         ({"confirm": "("}, "rule badge: confirm: missing"),
         ({"trigger": "B[0-9]+"}, "rule badge: trigger .* fixed-width"),
         ({"trigger": "B|BB"}, "rule badge: trigger .* fixed-width"),
-        ({"trigger": "B" * 99}, "rule badge: trigger .* longer than 64 bytes"),
+        ({"trigger": "B" * 99}, "rule badge: trigger .* more than 56 bytes"),
+        ({"trigger": "(?:B[0-9]{8}){9}"}, "rule badge: trigger .* more than 56 bytes"),
         ({"trigger": "é"}, "rule badge: pattern 'é' is not ASCII"),
         ({"type": "badge"}, "rule badge: type 'badge' must be"),
         ({"validator": "lunh"}, "rule badge: validator 'lunh' is unknown; there are card"),
@@ -54,6 +57,13 @@ def test_a_rule_with_only_what_is_needed_loads() -> None:
 def test_what_is_wrong_with_a_rule_is_said(changes: dict[str, object], message: str) -> None:
     with pytest.raises(RuleError, match=message):
         load(**changes)
+
+
+def test_alternatives_of_a_trigger_share_its_boundary() -> None:
+    [rule] = load_rules(
+        yaml.safe_dump({"sensitive_names": NAMES, "rules": [RULE | {"trigger": "B[0-9]|C[0-9]"}]})
+    ).rules
+    assert all(re.search(trigger.pattern, b"xC1") is None for trigger in rule.triggers)
 
 
 def test_a_name_used_twice_is_refused() -> None:
