@@ -10,8 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.html import escape
 
-from ingestion.models import Batch, DeadLetter, Event, Gap, LateEvent, PartitionCursor
+from detection.models import Anomaly, Baseline, BaselineShift, DetectionConfig
+from ingestion.models import Batch, DeadLetter, Event, Gap, LateEvent, PartitionCursor, Series
 
 
 @pytest.fixture
@@ -19,11 +21,21 @@ def _one_of_each(
     add_event: Callable[..., Event],
     add_cursor: Callable[..., PartitionCursor],
     add_dead_letter: Callable[..., DeadLetter],
+    add_anomaly: Callable[..., Anomaly],
     now: datetime,
 ) -> None:
-    add_event(prompt_text="<script>alert(1)</script>", metadata={"region": "eu"})
+    event = add_event(prompt_text="<script>alert(1)</script>", metadata={"region": "eu"})
     cursor = add_cursor(halted_reason="the log was replaced")
     add_dead_letter()
+    add_anomaly(event_id=event.event_id)
+    series = Series.objects.get()
+    summary = {"latency_ms": {"samples": 4, "mean": 115.0, "stddev": 11.2}}
+    Baseline.objects.create(cursor=cursor, series=series, batch_id=1, next_offset=1, state=b"", summary=summary)
+    shift = {"log_offset": 1, "samples": 1000, "mean_before": 1.0, "stddev_before": 0.1}
+    BaselineShift.objects.create(
+        cursor=cursor, series=series, metric="latency_ms", mean_after=2.0, stddev_after=0.1, **shift
+    )
+    DetectionConfig.objects.create(settings={})
     Batch.objects.create(cursor=cursor, attempt=1, start_offset=0, end_offset=1, stored=1)
     Gap.objects.create(cursor=cursor, start_offset=1, end_offset=2, reason="retention")
     LateEvent.objects.create(
@@ -115,3 +127,17 @@ def test_a_halted_partition_says_why(staff: Client, add_cursor: Callable[..., Pa
 def test_a_stranger_is_sent_to_the_login(anonymous: Client) -> None:
     response = anonymous.get(reverse("admin:ingestion_event_changelist"))
     assert (response.status_code, response.headers["Location"].partition("?")[0]) == (302, "/admin/login/")
+
+
+def test_an_anomaly_says_what_happened_in_the_list_and_on_its_page(
+    staff: Client, add_anomaly: Callable[..., Anomaly], add_event: Callable[..., Event]
+) -> None:
+    event = add_event()
+    anomaly = add_anomaly(event_id=event.event_id)
+    for url in (
+        reverse("admin:detection_anomaly_changelist"),
+        reverse("admin:detection_anomaly_change", args=[anomaly.pk]),
+    ):
+        assert escape(anomaly.explanation) in staff.get(url).content.decode()
+    page = staff.get(reverse("admin:detection_anomaly_change", args=[anomaly.pk])).content.decode()
+    assert reverse("admin:ingestion_event_change", args=[event.pk]) in page
