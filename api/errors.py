@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import structlog
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -170,7 +170,7 @@ def _framework_error(error: exceptions.APIException) -> ApiError:
     return ApiError(error.status_code, code, str(error.detail))
 
 
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler404: the envelope below /api/, a page elsewhere."""
     if request.path.startswith("/api/"):
         message = "No such endpoint; /api/docs lists them all."
@@ -178,7 +178,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
     return defaults.page_not_found(request, exception)
 
 
-def server_error(request: HttpRequest) -> HttpResponseBase:
+def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500: the envelope below /api/, a page elsewhere; the log has the traceback."""
     if request.path.startswith("/api/"):
         message = "Sentinel failed; its log has the traceback."
