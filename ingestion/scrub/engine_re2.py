@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -16,18 +18,7 @@ class Re2Engine:
     """See `ingestion.scrub.engine.Engine`."""
 
     def __init__(self, triggers: Sequence[bytes]) -> None:
-        # Not an import statement: the package has no type hints.
-        re2: Any = import_module("re2")
-        options = re2.Options()
-        options.encoding = re2.Options.Encoding.LATIN1  # bytes, as hyperscan sees them
-        options.never_capture = True
-        options.log_errors = False
-        options.max_mem = _AUTOMATON_BYTES
-        self._next = re2.compile(b"|".join(b"(?:%b)" % trigger for trigger in triggers), options)
-        self._which = re2.Set.MatchSet(options)
-        for trigger in triggers:
-            self._which.Add(trigger)
-        self._which.Compile()
+        self._next, self._which = _compiled(tuple(triggers), os.getpid())
 
     def hits(self, data: bytes, *, limit: int) -> list[Hit]:
         """See `Engine.hits`."""
@@ -42,3 +33,24 @@ class Re2Engine:
             # One byte on, not behind the match: hyperscan reports overlapping hits too.
             match = search(data, start + 1)
         return found
+
+
+@lru_cache(maxsize=8)
+def _compiled(triggers: tuple[bytes, ...], process: int) -> tuple[Any, Any]:
+    """Return what finds the next hit, and what says which triggers match there.
+
+    re2's objects may be shared by threads. Not across a fork, which may catch their locks held.
+    """
+    # Not an import statement: the package has no type hints.
+    re2: Any = import_module("re2")
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes, as hyperscan sees them
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = _AUTOMATON_BYTES
+    following = re2.compile(b"|".join(b"(?:%b)" % trigger for trigger in triggers), options)
+    which = re2.Set.MatchSet(options)
+    for trigger in triggers:
+        which.Add(trigger)
+    which.Compile()
+    return following, which
