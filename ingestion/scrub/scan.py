@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -26,8 +26,15 @@ Findings = list[Finding] | None
 class Scanner:
     """The rules, compiled once per thread and process: lazily, so that it may be made before a fork."""
 
-    def __init__(self, rules: Sequence[Rule], engine: EngineName) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        engine: EngineName,
+        *,
+        build: Callable[[EngineName, Sequence[bytes]], Engine] = build_engine,
+    ) -> None:
         self._engine_name: EngineName = engine
+        self._build = build
         # Indexed by what the engine calls a trigger: the rule, and where in the hit its value starts.
         self._rules = [(rule, trigger.skip) for rule in rules for trigger in rule.triggers]
         self._patterns = [trigger.pattern for rule in rules for trigger in rule.triggers]
@@ -58,7 +65,7 @@ class Scanner:
     def _engine(self) -> Engine:
         process = os.getpid()
         if getattr(self._local, "process", None) != process:
-            self._local.engine = build_engine(self._engine_name, self._patterns)
+            self._local.engine = self._build(self._engine_name, self._patterns)
             self._local.process = process
         engine: Engine = self._local.engine
         return engine

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ingestion.scrub import RuleSet, Scrubber, default_rules, load_rules
-from ingestion.scrub.engine import EngineName, Hit, ScanError
-from ingestion.scrub.scan import MAX_HITS_PER_TEXT, TEXTS_PER_SCAN
+from ingestion.scrub.engine import EngineName, Hit, ScanError, default_engine
+from ingestion.scrub.scan import MAX_HITS_PER_TEXT, TEXTS_PER_SCAN, Scanner
 from ingestion.scrub.scrubber import MAX_TEXT_CHARACTERS
 
 KEY = bytes(range(32))
@@ -142,9 +142,9 @@ class RefusingEngine:
         return []
 
 
-def test_what_the_engine_refuses_is_replaced_and_the_rest_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingestion.scrub.scan.build_engine", lambda name, triggers: RefusingEngine())
-    assert Scrubber().scrub(["one", "poison", "three"]).texts == ["one", "[UNSCANNABLE]", "three"]
+def test_what_the_engine_refuses_is_singled_out() -> None:
+    scanner = Scanner(default_rules().rules, default_engine(), build=lambda name, triggers: RefusingEngine())
+    assert scanner.findings(["one", "poison", "three", "poison", "five"]) == {1: None, 3: None}
 
 
 def test_a_text_beyond_every_contract_is_cut_once(scrubber: Scrubber) -> None:
