@@ -33,7 +33,7 @@ class EventBatch:
 
     def take(self, indices: Sequence[int]) -> EventBatch:
         """Return the events at these positions, in this order."""
-        if len(indices) == len(self):
+        if list(indices) == list(range(len(self))):
             return self
         return EventBatch(
             self.project_id,

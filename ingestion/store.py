@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from django.db.utils import IntegrityError
 from psycopg2.errorcodes import CHECK_VIOLATION, UNIQUE_VIOLATION
 
 from ingestion import copy_text
+from ingestion.copy_text import Column
 from ingestion.event_batch import EventBatch
 from ingestion.models.project import Project, TextPolicy
 
@@ -52,10 +54,12 @@ def store_events(
     order = _identity_order(batch)
     if not order:
         return Stored([], met_duplicate=False)
-    rows = _columns(batch, cursor_id=cursor_id, project=project, scored=scored)
-    if not expect_duplicates and len(order) == len(batch) and _copied_straight(rows, order):
+    rows = _columns(
+        batch.take(order), cursor_id=cursor_id, project=project, scored=[scored[position] for position in order]
+    )
+    if not expect_duplicates and len(order) == len(batch) and _copied_straight(rows):
         return Stored(range(len(batch)), met_duplicate=False)
-    stored = _stage(rows, order)
+    stored = _stage(rows)
     new = [position for position, offset in enumerate(batch.offsets) if offset in stored]
     return Stored(new, met_duplicate=len(new) < len(batch))
 
@@ -74,10 +78,10 @@ def _identity_order(batch: EventBatch) -> list[int]:
     return order
 
 
-def _copied_straight(rows: dict[str, list[str]], order: Sequence[int]) -> bool:
+def _copied_straight(rows: dict[str, Column]) -> bool:
     try:
         with transaction.atomic():
-            _copy("events", rows, order)
+            _copy("events", rows)
     except IntegrityError as error:
         if _sqlstate(error) == UNIQUE_VIOLATION:
             return False
@@ -85,10 +89,10 @@ def _copied_straight(rows: dict[str, list[str]], order: Sequence[int]) -> bool:
     return True
 
 
-def _stage(rows: dict[str, list[str]], order: Sequence[int]) -> set[int]:
+def _stage(rows: dict[str, Column]) -> set[int]:
     with connection.cursor() as sql:
         sql.execute(_STAGING)
-        _copy("event_staging", rows, order)
+        _copy("event_staging", rows)
         try:
             sql.execute(_FROM_STAGING)
         except IntegrityError as error:
@@ -98,8 +102,8 @@ def _stage(rows: dict[str, list[str]], order: Sequence[int]) -> set[int]:
     return stored
 
 
-def _copy(table: str, rows: dict[str, list[str]], order: Sequence[int]) -> None:
-    names, file = copy_text.render({name: [column[i] for i in order] for name, column in rows.items()})
+def _copy(table: str, rows: dict[str, Column]) -> None:
+    names, file = copy_text.render(rows)
     # Django does not translate the errors of what it does not know.
     with connection.cursor() as sql, connection.wrap_database_errors:
         sql.cursor.copy_expert(f"COPY {table} ({', '.join(names)}) FROM STDIN", file, size=1 << 20)
@@ -113,8 +117,8 @@ def _explained(error: IntegrityError) -> Exception:
     return PartitionMissing() if _sqlstate(error) == CHECK_VIOLATION else error
 
 
-def _columns(batch: EventBatch, *, cursor_id: int, project: Project, scored: Sequence[bool]) -> dict[str, list[str]]:
-    """Return the COPY texts of every column of `events`, in offset order."""
+def _columns(batch: EventBatch, *, cursor_id: int, project: Project, scored: Sequence[bool]) -> dict[str, Column]:
+    """Return the COPY texts of every column of `events`, in the batch's order."""
     count = len(batch)
     return {
         "event_id": [item.event_id.hex for item in batch.accepted],
@@ -129,7 +133,7 @@ def _columns(batch: EventBatch, *, cursor_id: int, project: Project, scored: Seq
     }
 
 
-def _measured(batch: EventBatch) -> dict[str, list[str]]:
+def _measured(batch: EventBatch) -> dict[str, Column]:
     events = [item.event for item in batch.accepted]
     total = batch.total_tokens
     known = ~np.isnan(total)
@@ -151,16 +155,15 @@ def _measured(batch: EventBatch) -> dict[str, list[str]]:
     }
 
 
-def _named(batch: EventBatch) -> dict[str, list[str]]:
+def _named(batch: EventBatch) -> dict[str, Column]:
     events = [item.event for item in batch.accepted]
-    named: dict[str, list[str | None]] = {
-        "service": [event.service_name for event in events],
-        "model": [event.model for event in events],
-        "finish_reason": [event.response.finish_reason for event in events],
+    columns = zip(*map(_same_names, events), strict=True)
+    return {
+        "service": copy_text.labels([event.service_name for event in events]),
+        "model": copy_text.labels([event.model for event in events]),
+        "finish_reason": copy_text.labels([event.response.finish_reason for event in events]),
+        **{name: copy_text.labels(column) for name, column in zip(_SAME_NAMES, columns, strict=True)},
     }
-    for name in _SAME_NAMES:
-        named[name] = [getattr(event, name) for event in events]
-    return {name: copy_text.texts(values) for name, values in named.items()}
 
 
 _SAME_NAMES = (
@@ -184,10 +187,11 @@ _SAME_NAMES = (
     "content_mode",
 )
 
+_same_names = attrgetter(*_SAME_NAMES)
 _encode = msgspec.json.Encoder().encode
 
 
-def _content(batch: EventBatch, project: Project) -> dict[str, list[str]]:
+def _content(batch: EventBatch, project: Project) -> dict[str, Column]:
     accepted = batch.accepted
     events = [item.event for item in accepted]
     return {
@@ -213,7 +217,7 @@ def _content(batch: EventBatch, project: Project) -> dict[str, list[str]]:
     }
 
 
-def _texts(values: list[str | None], project: Project) -> list[str]:
+def _texts(values: list[str | None], project: Project) -> Column:
     if project.text_policy == TextPolicy.DROP:
         return [copy_text.NULL] * len(values)
     if project.text_policy == TextPolicy.TRUNCATE:
@@ -221,7 +225,7 @@ def _texts(values: list[str | None], project: Project) -> list[str]:
     return copy_text.texts(values)
 
 
-def _embeddings(summaries: Sequence[tuple[int, float] | None], vectors: Sequence[Sequence[float] | None]) -> list[str]:
+def _embeddings(summaries: Sequence[tuple[int, float] | None], vectors: Sequence[Sequence[float] | None]) -> Column:
     documents = [
         summary and {"dimension": summary[0], "norm": summary[1], **({"vector": vector} if vector else {})}
         for summary, vector in zip(summaries, vectors, strict=True)
