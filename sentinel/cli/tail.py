@@ -101,7 +101,7 @@ def _anomalies(args: argparse.Namespace, project: Project | None) -> Callable[[]
     feed = Feed(rows, "detected_at", since=since, overlap=ANOMALY_OVERLAP)
 
     def poll() -> Iterator[str]:
-        for anomaly in feed.poll():
+        for anomaly in sorted(feed.poll(), key=lambda row: row.timestamp):
             yield json.dumps({"anomaly": anomaly_document(anomaly)}) if args.json else anomaly_line(anomaly)
 
     return poll
@@ -123,7 +123,7 @@ def _events(args: argparse.Namespace, project: Project | None) -> Callable[[], I
     feed = Feed(rows, "ingested_at", since=since, horizon=EVENT_HORIZON)
 
     def poll() -> Iterator[str]:
-        events = feed.poll()
+        events = sorted(feed.poll(), key=lambda row: row.timestamp)
         if args.json:
             yield from (json.dumps({"event": event_document(event)}) for event in events)
             return

@@ -1,0 +1,167 @@
+"""The commands against a whole installation, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentinel import runtime
+
+pytestmark = pytest.mark.slow
+
+START_SECONDS = 180
+FOREIGN = ("SENTINEL_", "DATABASE_URL", "REDIS_URL", "PROMETHEUS_", "DJANGO_")
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Return the environment without what the other tests set: their servers are not ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**kept, "SENTINEL_DATA_DIR": str(directory), "XDG_STATE_HOME": str(directory / "state")}
+
+
+class Installation:
+    """A running `sentinel up` and its commands."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "sentinel.cli.main", *arguments]
+        return subprocess.Popen(command, env=environment(self.directory), text=True, **options)
+
+    def run(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
+        """Run a command to its end and return its standard output."""
+        pipe = subprocess.PIPE
+        with self.start(*arguments, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+            output, errors = process.communicate(stdin, timeout=180)
+        assert process.returncode == code, errors
+        return output
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.run(*arguments, "--json"))
+        return document
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    directory = tmp_path_factory.mktemp("installation")
+    found = Installation(directory)
+    with (directory / "up.txt").open("w") as output, found.start("up", stdout=output, stderr=output) as process:
+        try:
+            wait_until_ready(directory, process)
+            yield found
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def wait_until_ready(directory: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        record = runtime.read(directory)
+        if record is not None and record.is_ready and any(item.name == "web" for item in record.processes):
+            return
+        assert process.poll() is None, (directory / "up.txt").read_text()
+        time.sleep(0.2)
+    pytest.fail((directory / "up.txt").read_text())
+
+
+def test_a_sent_event_is_stored_where_send_says(installation: Installation) -> None:
+    answer = installation.json("send", "--wait", "--service", "shop", "--prompt", "Hello", "--cost-usd", "0.01")
+    assert answer["stored"]["cursor"].startswith("llm.telemetry[")
+    assert answer["stored"]["offset"] >= 0
+
+
+def test_send_reads_an_event_from_standard_input(installation: Installation) -> None:
+    event = {"service_name": "s", "model": "m", "latency_ms": 1, "prompt": {"text": ""}, "response": {"text": ""}}
+    event_id = "00000000-0000-4000-8000-000000000001"
+    output = installation.run("send", "--file", "-", "--event-id", event_id, stdin=json.dumps(event))
+    assert output.strip() == event_id
+
+
+def test_send_refuses_what_the_server_would_reject(installation: Installation) -> None:
+    installation.run("send", "--latency-ms", "-1", code=1)
+
+
+def test_a_replayed_trace_is_stored_once_row_by_row(installation: Installation, tmp_path: Path) -> None:
+    rows = "".join(f"2023-11-16 18:{n // 60:02d}:{n % 60:02d}.0000000,{100 + n},{10 + n}\n" for n in range(600))
+    path = tmp_path / "trace_conv.csv"
+    path.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}broken,1,1\n")
+    answer = installation.json("replay", str(path), "--verify")
+    assert (answer["sent"], answer["rejected"], answer["stored"]) == (600, 1, 600)
+    assert answer["stored_checksum"] == answer["checksum"]
+    assert answer["verified"] is True
+
+
+def test_a_file_replayed_twice_with_its_own_times_is_stored_once(installation: Installation, tmp_path: Path) -> None:
+    now = time.time()
+    rows = "".join(f"{now - n},shop,gpt-4o,{n + 1},20,150.5\n" for n in range(200))
+    path = tmp_path / "calls.csv"
+    path.write_text(f"timestamp,service,model,prompt_tokens,completion_tokens,latency_ms\n{rows}")
+    before = duplicates(installation)
+    for _ in range(2):
+        assert installation.json("replay", str(path), "--keep-time", "--verify")["stored"] == 200
+    assert duplicates(installation) - before == 200
+
+
+def duplicates(installation: Installation) -> int:
+    """Return how many records the audit counts as duplicates, once everything is ingested and it holds."""
+    deadline = time.monotonic() + 30
+    while True:
+        partitions = installation.json("audit")["partitions"]
+        if not any(item["lag"] for item in partitions) or time.monotonic() > deadline:
+            return sum(item["duplicates"] for item in partitions)
+        time.sleep(0.2)
+
+
+def test_a_dry_run_sends_nothing(installation: Installation, tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    event = {"timestamp": "2026-01-02T03:04:05Z", "service_name": "dry", "model": "m", "latency_ms": 1}
+    path.write_text(json.dumps({**event, "content_mode": "none"}) + "\n")
+    assert "would send 1 rows" in installation.run("replay", str(path), "--dry-run")
+
+
+def test_tail_shows_new_events_and_ends_cleanly_on_an_interrupt(installation: Installation) -> None:
+    with installation.start(
+        "tail", "--events", "--service", "watched", "--json", "--since", "60", stdout=subprocess.PIPE
+    ) as tail:
+        event_id = installation.json("send", "--service", "watched", "--wait")["event_id"]
+        assert tail.stdout is not None
+        line = json.loads(tail.stdout.readline())
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(timeout=10) == 0
+    assert line["event"]["event_id"] == event_id
+    assert line["event"]["service"] == "watched"
+
+
+def test_tail_of_a_project_that_is_not_there_says_so(installation: Installation) -> None:
+    installation.run("tail", "--project", "nobody", code=1)
+
+
+def test_the_demo_finds_injected_faults_and_delivers_one_alert_a_window(tmp_path: Path) -> None:
+    found = Installation(tmp_path / "demo").json("demo", "--once", "--timeout", "240")
+    matched = [anomaly for anomaly in found["anomalies"] if anomaly["injected_fault"]]
+    assert found["seconds_to_first_anomaly"] > 0
+    assert found["events"]["stored"] == found["events"]["sent"] > 10_000
+    assert {item["kind"] for item in found["faults"] if item["anomalies"]} >= {
+        "latency_spike",
+        "latency_shift",
+        "error_burst",
+        "token_blowup",
+        "cost_anomaly",
+        "drift",
+    }
+    for name in ("anomaly_type", "severity", "confidence", "detection_method", "details", "explanation"):
+        assert all(anomaly[name] for anomaly in matched)
+    assert found["events"]["scrubbed"]["EMAIL"] > 0
+    assert found["alerts"]["received"] == found["alerts"]["windows"] > 0
+    assert found["alerts"]["doubled_windows"] == []
+    assert found["alerts"]["refused"] == {}
