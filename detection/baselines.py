@@ -23,6 +23,7 @@ from detection.checkpoint import checkpoint_offset, write_checkpoint
 from detection.fold import PartitionState
 from detection.rebuild import rebuild
 from detection.verdict import SeriesKey
+from ingestion.metrics import CACHE_HITS, CACHE_MISSES
 from ingestion.models import Batch, PartitionCursor
 
 # A partition of 60 series takes about 2 MB.
@@ -70,6 +71,10 @@ class BaselineStore:
         """
         state, checkpoint, source = self._found(cursor_id, start, last_batch_id)
         metrics.BASELINE_LOADS.labels(source.value).inc()
+        if source in {Source.MEMORY, Source.REDIS}:
+            CACHE_HITS.inc()
+        elif source is Source.REBUILT:
+            CACHE_MISSES.inc()
         self._taken[cursor_id] = _Taken(state.next_offset, checkpoint)
         return state
 

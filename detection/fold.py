@@ -82,6 +82,11 @@ class PartitionState:
         """Return the number of series."""
         return len(self._keys)
 
+    @property
+    def samples(self) -> int:
+        """Values in the windows of all series and metrics, as of their last statistics."""
+        return int(self._samples[: len(self._keys)].sum())
+
     def __contains__(self, key: SeriesKey) -> bool:
         return key in self._series
 

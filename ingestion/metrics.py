@@ -122,7 +122,7 @@ STORAGE_ERRORS = Counter(
 )
 CACHE_HITS = Counter(
     "sentinel_cache_hits_total",
-    "Batches whose baseline state was found in Redis (batches).",
+    "Batches whose baseline state was found in the worker's memory or in Redis (batches).",
 )
 CACHE_MISSES = Counter(
     "sentinel_cache_misses_total",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from django.db import connection
 from psycopg2.extras import execute_values
@@ -38,7 +39,7 @@ class SeriesIds:
 
 
 def _found_or_created(keys: list[SeriesKey]) -> dict[SeriesKey, int]:
-    with connection.cursor() as sql:
+    with connection.cursor() as sql, connection.wrap_database_errors:
         found = _select(sql, keys)
         if len(found) < len(keys):
             execute_values(
@@ -48,6 +49,6 @@ def _found_or_created(keys: list[SeriesKey]) -> dict[SeriesKey, int]:
     return found
 
 
-def _select(sql: object, keys: list[SeriesKey]) -> dict[SeriesKey, int]:
-    rows = execute_values(sql.cursor, _SELECT, keys, template="(%s::bigint, %s, %s)", fetch=True)  # type: ignore[attr-defined]
+def _select(sql: Any, keys: list[SeriesKey]) -> dict[SeriesKey, int]:
+    rows = execute_values(sql.cursor, _SELECT, keys, template="(%s::bigint, %s, %s)", fetch=True)
     return {(project_id, service, model): series_id for project_id, service, model, series_id in rows}

@@ -46,6 +46,8 @@ app.conf.update(
     beat_schedule={
         "ensure-partitions": {"task": "sentinel.housekeeping.ensure_partitions", "schedule": 3600.0},
         "drop-expired": {"task": "sentinel.housekeeping.drop_expired", "schedule": 3600.0},
+        "checkpoint-idle": {"task": "sentinel.housekeeping.checkpoint_idle", "schedule": 60.0},
+        "measure-outbox": {"task": "sentinel.housekeeping.measure_outbox", "schedule": 15.0},
         "report-stalled": {"task": "sentinel.housekeeping.report_stalled", "schedule": 30.0},
     },
 )

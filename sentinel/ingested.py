@@ -11,14 +11,17 @@ from django.conf import settings
 
 from alerting.metrics import count_suppressed
 from alerting.outbox import Enqueued
+from detection import metrics as detection_metrics
 from detection.detect import AnomalyRow, count_anomalies
 from detection.fold import PartitionState
+from detection.profile import METRICS
 from ingestion import metrics
 from ingestion.batches import Counts
 from ingestion.cursor import Dispatch
 from ingestion.dead_letters import RejectedRecord
 from ingestion.event_batch import EventBatch
 from ingestion.log.base import Anchor, Chunk
+from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
 from ingestion.read import LastBatch
 
@@ -49,11 +52,12 @@ class Committed:
     state: PartitionState
     counts: Counts
     next_task: Dispatch | None
+    learning_series: int
     anomalies: Sequence[AnomalyRow]
     alerts: Enqueued
 
 
-def count_committed(prepared: Prepared, committed: Committed) -> None:
+def count_committed(cursor: PartitionCursor, prepared: Prepared, committed: Committed) -> None:
     """Add to the metrics what has been committed."""
     counts, records = committed.counts, prepared.chunk.records
     metrics.EVENTS_RECEIVED.inc(len(records))
@@ -72,5 +76,9 @@ def count_committed(prepared: Prepared, committed: Committed) -> None:
             metrics.SCRUBBED.labels(kind).inc(values)
     if records:
         metrics.INGEST_DELAY_SECONDS.observe(max(0.0, time.time() - records[-1].timestamp_ms / 1000))
+    place = (cursor.topic, str(cursor.partition))
+    detection_metrics.BASELINE_UPDATES.inc(committed.learning_series * len(METRICS))
+    detection_metrics.BASELINE_SAMPLES.labels(*place).set(committed.state.samples)
+    metrics.CACHE_SIZE.labels(*place).set(len(committed.state))
     count_anomalies(committed.anomalies)
     count_suppressed(committed.alerts.suppressed)

@@ -28,9 +28,10 @@ import sentinel
 from alerting.from_anomalies import enqueue_alerts
 from detection import metrics as detection_metrics
 from detection.baselines import BaselineStore
-from detection.config import Config, current_config
+from detection.config import Config, UnknownConfig, current_config
 from detection.detect import AnomalyRow, anomaly_rows, insert_anomalies, insert_shifts
 from detection.fold import PartitionState, Rows
+from detection.rebuild import EventsMissing
 from ingestion import cursor as cursors
 from ingestion import metrics
 from ingestion.batches import Counts, write_batch
@@ -45,9 +46,9 @@ from ingestion.log.base import Chunk, Log, LogUnavailable
 from ingestion.log.configured import open_log
 from ingestion.models import PartitionCursor, Project
 from ingestion.models.cursor import Phase
+from ingestion.project_scrubber import project_scrubber
 from ingestion.read import LastBatch, LogReplaced, last_batch, read_range
 from ingestion.rollup import add_to_rollups
-from ingestion.scrub import Scrubber
 from ingestion.scrub.events import scrub_events
 from ingestion.scrub.payload import scrub_bytes
 from ingestion.series import SeriesIds
@@ -72,7 +73,6 @@ class Pipeline:
         self._send = send
         self._series = SeriesIds()
         self._days = AttachedDays()
-        self._scrubbers: dict[tuple[int, bool], Scrubber] = {}
 
     def ingest(self, task: Dispatch) -> Outcome:
         """Run one attempt; never raises for anything that a later attempt may survive."""
@@ -93,7 +93,8 @@ class Pipeline:
             return Outcome.COMMITTED, self._attempt(cursor, task)
         except Overtaken:
             return Outcome.STALE, None
-        except LogReplaced as error:
+        except (LogReplaced, EventsMissing, UnknownConfig) as error:
+            self._baselines.forget(task.cursor_id)
             cursors.halt(task, reason=str(error))
             outcome = Outcome.HALTED
         except Exception as error:  # noqa: BLE001  # The process loop: one range must not stop the other partitions.
@@ -140,7 +141,7 @@ class Pipeline:
             previous_batch_id=committed.previous_batch_id,
             batch_id=committed.batch_id,
         )
-        count_committed(prepared, committed)
+        count_committed(cursor, prepared, committed)
         return committed.next_task
 
     def _prepare(self, cursor: PartitionCursor, task: Dispatch) -> Prepared:
@@ -168,8 +169,9 @@ class Pipeline:
         with _timed("scrub"):
             return self._scrubbed(project, chunk, decoded, last)
 
-    def _scrubbed(self, project: Project, chunk: Chunk, decoded: Decoded, last: LastBatch | None) -> Prepared:
-        scrubber = self._scrubber(project)
+    @staticmethod
+    def _scrubbed(project: Project, chunk: Chunk, decoded: Decoded, last: LastBatch | None) -> Prepared:
+        scrubber = project_scrubber(project)
         records = [record for record, _ in decoded.accepted]
         scrubbed = scrub_events([accepted for _, accepted in decoded.accepted], scrubber)
         events = EventBatch(
@@ -184,12 +186,6 @@ class Pipeline:
             for record, verdict in decoded.rejected
         ]
         return Prepared(chunk, events, rejected, last)
-
-    def _scrubber(self, project: Project) -> Scrubber:
-        key = (project.pk, project.pseudonymise)
-        if key not in self._scrubbers:
-            self._scrubbers[key] = Scrubber(key=bytes(project.pseudonym_key) if project.pseudonymise else None)
-        return self._scrubbers[key]
 
     # --- the transaction ---------------------------------------------------------------------------------------------
 
@@ -217,19 +213,24 @@ class Pipeline:
         state = self._baselines.load(cursor.pk, start=task.start, last_batch_id=previous_batch_id)
         storable = prepared.events.take(timely.storable)
         admitted = state.admits(storable.series_keys, config.profile)
+        scored = [admitted[index] for index in storable.series_index.tolist()]
         stored = store_events(
             storable,
             cursor_id=cursor.pk,
             project=cursor.project,
-            scored=[admitted[index] for index in storable.series_index.tolist()],
+            scored=scored,
             expect_duplicates=position.stage_batches > 0,
         )
         new = storable.take(stored.new)
         late = store_late_events(prepared.events.take(timely.late), timely.reasons, cursor_id=cursor.pk)
+        for reason in timely.reasons:
+            metrics.EVENTS_LATE.labels(reason).inc()
 
         progress = advance_watermark(new, position.watermark)
+        # Only what is marked as scored: a rebuild reads nothing else.
+        scorable = storable.take([place for place in stored.new if scored[place]])
         anomalies = self._detect(
-            cursor, new, state, end_offset=prepared.chunk.next_offset, config=config, series_ids=series_ids
+            cursor, scorable, state, end_offset=prepared.chunk.next_offset, config=config, series_ids=series_ids
         )
         alerts = enqueue_alerts(cursor.project_id, anomalies)
         add_to_rollups(new, cursor_id=cursor.pk, series_ids=series_ids, after_window=progress.after_window)
@@ -257,7 +258,9 @@ class Pipeline:
             else max(0, position.stage_batches - 1),
             watermark=progress.watermark,
         )
-        return Committed(batch_id, previous_batch_id, state, counts, next_task, anomalies, alerts)
+        return Committed(
+            batch_id, previous_batch_id, state, counts, next_task, len(scorable.series_keys), anomalies, alerts
+        )
 
     def _detect(
         self,
@@ -269,9 +272,13 @@ class Pipeline:
         config: Config,
         series_ids: Mapping[SeriesKey, int],
     ) -> list[AnomalyRow]:
-        """Score, then learn; write what was found."""
-        with detection_metrics.DETECTION_LATENCY_SECONDS.time():
-            verdicts = state.advance(_rows(new), end_offset=end_offset, profile=config.profile)
+        """Score, then learn, what the series limit admits; write what was found."""
+        try:
+            with detection_metrics.DETECTION_LATENCY_SECONDS.time():
+                verdicts = state.advance(_rows(new), end_offset=end_offset, profile=config.profile)
+        except Exception as error:
+            detection_metrics.DETECTION_ERRORS.labels(type(error).__name__).inc()
+            raise
         anomalies = anomaly_rows(
             verdicts, new, cursor_id=cursor.pk, series_ids=series_ids, config_version=config.version
         )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import structlog
 from celery import shared_task
+from django.conf import settings
 from django.db import close_old_connections
 
+from alerting import retention as alert_retention
+from detection.baselines import BaselineStore
 from ingestion import partitions
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
@@ -36,8 +41,25 @@ def ensure_partitions() -> None:
 def drop_expired() -> None:
     """Drop the days that no project keeps."""
     close_old_connections()
+    # Nothing may need a day's events for a rebuild once the day is gone.
+    BaselineStore().checkpoint_idle(idle_seconds=0)
     if dropped := partitions.drop_expired():
         logger.info("partitions.dropped", names=dropped)
+    alert_retention.drop_expired(now=datetime.now(UTC))
+
+
+@shared_task(name="sentinel.housekeeping.checkpoint_idle", ignore_result=True)
+def checkpoint_idle() -> None:
+    """Write the baselines of partitions that nothing arrives in."""
+    close_old_connections()
+    BaselineStore().checkpoint_idle(idle_seconds=settings.SENTINEL_CHECKPOINT_SECONDS)
+
+
+@shared_task(name="sentinel.housekeeping.measure_outbox", ignore_result=True)
+def measure_outbox() -> None:
+    """Set the gauges of what waits to be delivered."""
+    close_old_connections()
+    alert_retention.measure_outbox(now=datetime.now(UTC))
 
 
 @shared_task(name="sentinel.housekeeping.report_stalled", ignore_result=True)

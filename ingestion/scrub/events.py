@@ -84,7 +84,7 @@ def _collect(accepted: Sequence[Accepted], scrubber: Scrubber) -> _Collected:
         if event.features or event.tool_calls or event.retrieved_context:
             texts += _rare_texts(event)
         ends.append(len(texts))
-        if event.user_id and (pseudonym := user_pseudonym(event.user_id, scrubber.key)) != event.user_id:
+        if event.user_id and (pseudonym := user_pseudonym(event.user_id, scrubber.user_key)) != event.user_id:
             collected.users[position] = pseudonym
     return collected
 

@@ -29,4 +29,4 @@ def _pseudonymised(match: re.Match[str], scrubber: Scrubber) -> str:
     value = match["text"] if match["text"] is not None else match["other"]
     if not value or value == "null":
         return match[0]
-    return f'{match[1]}"{user_pseudonym(value, scrubber.key)}"'
+    return f'{match[1]}"{user_pseudonym(value, scrubber.user_key)}"'

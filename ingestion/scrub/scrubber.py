@@ -59,17 +59,23 @@ class Scrubbed:
 class Scrubber:
     """Finds and replaces values by rules; may be made before a fork and shared by threads.
 
-    With a `key` (16 to 64 bytes, one per project) placeholders and user ids carry a tag by which equal values can be
-    joined.
+    With a `key` (16 to 64 bytes, one per project) placeholders carry a tag by which equal values can be joined; with a
+    `user_key`, by default the same, user ids do.
     """
 
     def __init__(
-        self, rules: RuleSet | None = None, *, key: bytes | None = None, engine: EngineName | None = None
+        self,
+        rules: RuleSet | None = None,
+        *,
+        key: bytes | None = None,
+        user_key: bytes | None = None,
+        engine: EngineName | None = None,
     ) -> None:
         if key is not None and not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
             raise ValueError(f"the key must have {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
         rules = rules or default_rules()
         self.key = key
+        self.user_key = user_key or key
         self.names = rules.names
         self.engine_name: EngineName = engine or default_engine()
         self._ranks = {rule.name: rank for rank, rule in enumerate(rules.rules)}
