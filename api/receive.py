@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -15,13 +15,16 @@ from django.conf import settings
 from api.errors import ApiError, ErrorCode, FieldError
 from api.metrics import HTTP_EVENTS
 from ingestion.envelope import Envelope, split_envelope
-from ingestion.headers import write_stamp
+from ingestion.headers import ProducerStamp, write_stamp
 from ingestion.http_topic import http_topic
 from ingestion.limits import MAX_BODY_EVENTS, Limits
 from ingestion.log.base import NewRecord
 from ingestion.metrics import VALIDATION_FAILURES
 from ingestion.models import Project
+from ingestion.project_scrubber import project_scrubber
 from ingestion.reject import Rejected
+from ingestion.scrub import scrub_events
+from ingestion.scrubbed_header import write_scrubbed
 from ingestion.validate import Accepted, decode_event, encode_event, is_late
 
 IDEMPOTENCY_NAMESPACE = uuid.UUID("5ec1a3d0-52b7-5f0e-9c39-53454e540002")
@@ -34,13 +37,6 @@ class Append(Protocol):
 
     def __call__(self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float) -> None:
         """Return once all records are durable; raise `LogUnavailable` otherwise."""
-
-
-class Scrub(Protocol):
-    """`api.scrubbing.scrub`, or a fake."""
-
-    def __call__(self, accepted: Sequence[Accepted], project: Project) -> list[Accepted]:
-        """Return the events without personal data and secrets, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +137,20 @@ def _event_id(project: Project, idempotency_key: str | None, index: int) -> uuid
     return uuid.uuid5(IDEMPOTENCY_NAMESPACE, json.dumps([project.pk, idempotency_key, index]))
 
 
-def append_accepted(envelope: Envelope, verdicts: Verdicts, *, project: Project, scrub: Scrub, append: Append) -> None:
+def append_accepted(envelope: Envelope, verdicts: Verdicts, *, project: Project, append: Append) -> None:
     """Scrub the accepted events and append them; returns once they are durable, raises `LogUnavailable` otherwise."""
     indexes = [index for index, verdict in enumerate(verdicts.of_events) if isinstance(verdict, Accepted)]
-    scrubbed = scrub(verdicts.accepted, project)
-    records = [_record(accepted, envelope, index) for index, accepted in zip(indexes, scrubbed, strict=True)]
+    scrubbed = scrub_events(verdicts.accepted, project_scrubber(project))
+    records = [
+        _record(accepted, counts, envelope.stamp(index))
+        for index, (accepted, counts) in zip(indexes, scrubbed, strict=True)
+    ]
     append(http_topic(project), records, timeout_seconds=APPEND_TIMEOUT_SECONDS)
 
 
-def _record(accepted: Accepted, envelope: Envelope, index: int) -> NewRecord:
+def _record(accepted: Accepted, counts: Mapping[str, int] | None, stamp: ProducerStamp | None) -> NewRecord:
     event = accepted.event
-    stamp = envelope.stamp(index)
     # One series stays in one partition, so that its baseline is in one place.
     key = f"{event.service_name}\0{event.model}".encode()
-    return NewRecord(key, encode_event(event), write_stamp(stamp) if stamp is not None else ())
+    headers = [*(write_stamp(stamp) if stamp is not None else ()), *write_scrubbed(counts)]
+    return NewRecord(key, encode_event(event), headers)

@@ -14,8 +14,7 @@ from api.body import read_body
 from api.documentation import events as doc
 from api.errors import ApiError, ErrorCode, FieldError, envelope, invalid_parameter
 from api.models import Scope
-from api.receive import Append, Scrub, Verdicts, append_accepted, judge, split_json, split_lines
-from api.scrubbing import scrub
+from api.receive import Append, Verdicts, append_accepted, judge, split_json, split_lines
 from api.views.base import ApiView
 from ingestion.envelope import Envelope
 from ingestion.log.producer import append
@@ -34,7 +33,6 @@ class EventsView(ApiView):
 
     scope = Scope.INGEST
     append: ClassVar[Append] = staticmethod(append)
-    scrub: ClassVar[Scrub] = staticmethod(scrub)
 
     @extend_schema(
         operation_id="send_events",
@@ -54,7 +52,7 @@ class EventsView(ApiView):
         received = split(body)
         verdicts = judge(received.events, project=self.caller.project, idempotency_key=key)
         if verdicts.accepted:
-            append_accepted(received, verdicts, project=self.caller.project, scrub=self.scrub, append=self.append)
+            append_accepted(received, verdicts, project=self.caller.project, append=self.append)
         verdicts.count()
         return _answer(verdicts, received, retention_days=self.caller.project.retention_days)
 

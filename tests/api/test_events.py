@@ -18,6 +18,7 @@ from ingestion.headers import read_stamp
 from ingestion.log.base import LogUnavailable, NewRecord
 from ingestion.log.postgres import PostgresLog
 from ingestion.models import Project
+from ingestion.scrubbed_header import read_scrubbed
 
 URL = "/api/v1/events"
 JSON = "application/json"
@@ -211,6 +212,17 @@ def test_personal_data_is_scrubbed_before_the_log_sees_it(http: Sender, log: Fak
     assert "ada@example.com" not in text
     assert "hunter2" not in text
     assert "[EMAIL]" in text
+    assert read_scrubbed(log.appended[0][1].headers) == {"EMAIL": 3, "SECRET": 1}
+
+
+def test_a_user_gets_the_same_pseudonym_however_often_it_is_scrubbed(http: Sender, log: FakeLog) -> None:
+    http.post(an_event(user_id="ada"))
+    http.post(an_event(user_id="ada"))
+    first, second = (sent["user_id"] for sent in log.events())
+    assert first == second
+    assert first.startswith("user_")
+    http.post(an_event(user_id=first))
+    assert log.events()[2]["user_id"] == first
 
 
 def test_a_producers_stamp_travels_in_the_headers(http: Sender, log: FakeLog) -> None:
