@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 
+from ingestion.log.base import LogUnavailable
 from ingestion.log.configured import create_topics
 from ingestion.models import Project, Topic
 
@@ -13,10 +15,25 @@ def http_topic(project: Project) -> str:
 
     Raises `LogUnavailable` where it has to be made and the log does not answer.
     """
-    name = project.topics.filter(receives_http=True).values_list("name", flat=True).first()
-    if name is not None:
-        return name
+    return _receiving(project) or _made(project)
+
+
+def _receiving(project: Project) -> str | None:
+    return Topic.objects.filter(project=project, receives_http=True).values_list("name", flat=True).first()
+
+
+def _made(project: Project) -> str:
     name = f"{settings.SENTINEL_TOPIC}.{project.slug}"
+    if Topic.objects.filter(name=name).exists():
+        name = f"{name}.{project.pk}"  # Never append to what may be another project's topic.
     create_topics([name])
-    Topic.objects.get_or_create(name=name, defaults={"project": project, "receives_http": True})
+    try:
+        with transaction.atomic():
+            Topic.objects.create(name=name, project=project, receives_http=True)
+    except IntegrityError:
+        # Another request of the project was faster.
+        existing = _receiving(project)
+        if existing is None:
+            raise LogUnavailable(f"Topic {name} belongs to another project") from None
+        return existing
     return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as AnswerTimeout
 
@@ -19,6 +19,7 @@ TIMEOUT_SECONDS = 2.0
 
 # (cluster id, topic id, topic, partition): what identifies a partition of a log.
 Place = tuple[str, str, str, int]
+ReadEnds = Callable[[Collection[str]], Mapping[Place, int]]
 
 
 class LagReader:
@@ -27,7 +28,9 @@ class LagReader:
     A log that does not answer is asked by one thread at a time, and its answer of the last time is shown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read: ReadEnds | None = None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._read = read or read_ends
+        self._timeout_seconds = timeout_seconds
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lag")
         self._lock = threading.Lock()
         self._topics: set[str] = set()
@@ -49,9 +52,9 @@ class LagReader:
 
     def _refresh(self) -> None:
         if self._pending is None:
-            self._pending = self._pool.submit(read_ends, frozenset(self._topics))
+            self._pending = self._pool.submit(self._read, frozenset(self._topics))
         try:
-            self._ends = self._pending.result(timeout=TIMEOUT_SECONDS)
+            self._ends = self._pending.result(timeout=self._timeout_seconds)
             self._pending = None
         except AnswerTimeout:
             pass  # Still under way; the next look takes its answer.
