@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sentinel import ports
 from sentinel.installation import SECRET_KEY_FILE, data_directory, running
 from sentinel.runtime import State
 
@@ -152,9 +153,14 @@ def check_redis() -> Iterator[Finding]:
 def _redis_client() -> Any:
     import redis
     from django.conf import settings
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
     )
 
 
@@ -165,6 +171,10 @@ def check_log() -> Iterator[Finding]:
     from ingestion.log.base import LogUnavailable
     from ingestion.log.configured import open_log
 
+    if settings.SENTINEL_BROKERS and not any(map(_answers, settings.SENTINEL_BROKERS)):
+        brokers = ", ".join(settings.SENTINEL_BROKERS)
+        yield problem("kafka", f"no answer from {brokers}", f"{UP_HINT}, or set SENTINEL_BROKERS")
+        return
     name = "kafka" if settings.SENTINEL_BROKERS else "log in postgres"
     log = open_log()
     try:
@@ -179,6 +189,12 @@ def check_log() -> Iterator[Finding]:
     yield ok(name, f"{version}{len(partitions)} partitions of {', '.join(sorted(found)) or 'no topic'}")
     if missing := set(settings.SENTINEL_DEFAULT_TOPICS) - found:
         yield problem("topics", f"missing: {', '.join(sorted(missing))}", "run `sentinel up`, or `manage.py prepare`")
+
+
+def _answers(broker: str) -> bool:
+    """Tell whether a port accepts connections: the client library would try for much longer."""
+    host, _, port = broker.rpartition(":")
+    return ports.answers(int(port), host=host.strip("[]"), timeout_seconds=TIMEOUT_SECONDS)
 
 
 def _kafka_version() -> str:

@@ -6,6 +6,8 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.services import KafkaBroker, RedisServer
 
@@ -27,7 +29,7 @@ def test_redis_is_empty_for_every_test_and_is_the_one_in_the_settings(redis_url:
 
 
 def test_redis_may_be_killed_and_comes_back_empty_at_the_same_address(redis_server: RedisServer) -> None:
-    with redis.Redis.from_url(redis_server.url) as client:
+    with redis.Redis.from_url(redis_server.url, retry=Retry(NoBackoff(), 0)) as client:
         client.set("key", "value")
         redis_server.kill()
         with pytest.raises(redis.ConnectionError):
