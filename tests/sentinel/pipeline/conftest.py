@@ -22,7 +22,8 @@ from ingestion.log.base import NewRecord
 from ingestion.log.postgres import PostgresLog, append_now, create_topics
 from ingestion.models import PartitionCursor, Project, Topic
 from ingestion.partitions import ensure_partitions
-from sentinel.pipeline import Outcome, Pipeline
+from sentinel.outcome import Outcome
+from sentinel.pipeline import Pipeline
 
 
 @dataclass

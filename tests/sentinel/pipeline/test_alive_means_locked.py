@@ -7,7 +7,7 @@ import threading
 from django.db import connection
 
 from ingestion import cursor as cursors
-from sentinel.pipeline import Outcome
+from sentinel.outcome import Outcome
 from tests.sentinel.pipeline.conftest import Partition, Worker, event
 
 

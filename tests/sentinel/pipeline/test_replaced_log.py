@@ -8,7 +8,7 @@ from django.db import connection
 
 from ingestion import cursor as cursors
 from ingestion.models import Event, InboxPartition
-from sentinel.pipeline import Outcome
+from sentinel.outcome import Outcome
 from tests.sentinel.pipeline.conftest import Partition, Worker, event
 
 
