@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.authentication import Caller, CallerAuthentication
+from api.cors import add_headers, answer_preflight, is_preflight
 from api.errors import answer_exception
 from api.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
 from api.models import Scope
@@ -37,7 +38,10 @@ class ApiView(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer the request and count it."""
         started = time.perf_counter()
+        if is_preflight(request):
+            return answer_preflight(request, self.allowed_methods)
         response = super().dispatch(request, *args, **kwargs)
+        add_headers(request, response)
         route = request.resolver_match.route if request.resolver_match else ""
         method = request.method or ""
         HTTP_REQUESTS.labels(method, route, str(response.status_code)).inc()

@@ -15,5 +15,5 @@ def staff(db: None) -> Client:
     from django.test import Client
 
     client = Client()
-    client.force_login(get_user_model().objects.create_superuser("ada", password="correct horse"))
+    client.force_login(get_user_model().objects.create_superuser("ada"))
     return client
