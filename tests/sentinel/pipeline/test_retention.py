@@ -1,0 +1,78 @@
+"""Days and rows go when nobody keeps them, and the audit still holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+from ingestion.audit import audit
+from ingestion.models import DeadLetter, Event, Project
+from ingestion.partitions import attached_days, drop_expired, ensure_partitions
+from ingestion.retention import delete_expired
+from tests.sentinel.pipeline.conftest import NOW, Partition, Worker, event
+
+OLD = NOW - timedelta(days=10)
+
+
+def problems(partition: Partition) -> list[str]:
+    (found,) = audit(partition.log)
+    return list(found.problems)
+
+
+def count(partition: Partition) -> int:
+    return Event.objects.filter(project_id=partition.cursor.project_id).count()
+
+
+def test_a_day_that_no_project_keeps_is_dropped(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1), event(2, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    Project.objects.update(retention_days=5)
+    dropped = drop_expired()
+    assert f"events_{OLD:%Y%m%d}" in dropped
+    assert OLD.date() not in attached_days("events")
+    assert count(partition) == 1
+    assert problems(partition) == []
+
+
+def test_a_day_that_one_project_keeps_loses_the_rows_of_the_others(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1), event(2, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    Project.objects.filter(pk=partition.cursor.project_id).update(retention_days=5)
+    assert drop_expired() == []
+    assert delete_expired()["events"] == 1
+    assert count(partition) == 1
+    assert problems(partition) == []
+
+
+def test_old_dead_letters_go(partition: Partition, worker: Worker) -> None:
+    partition.append(b"{", event(1))
+    worker.drain(partition, batch_records=10)
+    DeadLetter.objects.update(created_at=datetime.now(UTC) - timedelta(days=40))
+    assert delete_expired()["ingestion_deadletter"] == 1
+    assert problems(partition) == []
+
+
+def test_the_inbox_keeps_what_was_not_read(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1))
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    ensure_partitions(today=yesterday.date())
+    with connection.cursor() as sql:
+        sql.execute("UPDATE inbox SET appended_at = %s", [yesterday])
+    name = f"inbox_{yesterday:%Y%m%d}"
+    assert name not in drop_expired()
+    worker.drain(partition, batch_records=10)
+    assert drop_expired() == [name]
+    assert partition.log.beginning_offsets([(partition.topic, 0)]) == {(partition.topic, 0): 1}
+
+
+def test_making_partitions_again_makes_none(partition: Partition) -> None:
+    assert ensure_partitions() == []
+
+
+def test_partitions_reach_from_the_oldest_kept_day_to_three_days_ahead(partition: Partition) -> None:
+    today = datetime.now(UTC).date()
+    days = attached_days("events")
+    assert days[0] <= today - timedelta(days=30)
+    assert days[-1] == today + timedelta(days=3)
+    assert len(days) == (days[-1] - days[0]).days + 1
