@@ -82,7 +82,7 @@ def ensure_partitions(*, today: date | None = None) -> list[str]:
             return []
         history = longest_retention_days()
         for table in TABLES:
-            first = today - timedelta(days=history if table.keeps_history else 1)
+            first = today - timedelta(days=history if table.keeps_history else 0)
             have = set(attached_days(table.name))
             days = [first + timedelta(days=n) for n in range((today - first).days + DAYS_AHEAD + 1)]
             created += [_create(table.name, day) for day in days if day not in have]
@@ -123,11 +123,21 @@ def _drop(table: str, day: date) -> str:
         cursor.execute("SET lock_timeout = '2s'")
         try:
             cursor.execute(f'ALTER TABLE "{table}" DETACH PARTITION "{name}" CONCURRENTLY')
-            cursor.execute(f'DROP TABLE "{name}"')
         finally:
             cursor.execute("RESET lock_timeout")
+    with transaction.atomic(), connection.cursor() as cursor:
+        if table == "events":
+            cursor.execute(RECORD_EXPIRED.format(source=f'SELECT cursor_id FROM "{name}"'), ["events"])
+        cursor.execute(f'DROP TABLE "{name}"')
     return name
 
+
+# The audit adds what is recorded here to the rows that are there.
+RECORD_EXPIRED = """
+    INSERT INTO ingestion_expiredrows AS known (cursor_id, "table", rows)
+    SELECT gone.cursor_id, %s, count(*) FROM ({source}) gone GROUP BY gone.cursor_id ORDER BY gone.cursor_id
+    ON CONFLICT (cursor_id, "table", removed_on) DO UPDATE SET rows = known.rows + excluded.rows
+"""
 
 _UNCONSUMED = """
     SELECT EXISTS (
