@@ -11,7 +11,7 @@ from django.db import close_old_connections
 
 from alerting import retention as alert_retention
 from detection.baselines import BaselineStore
-from ingestion import partitions
+from ingestion import partitions, retention
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
 from sentinel.outcome import described
@@ -45,6 +45,7 @@ def drop_expired() -> None:
     BaselineStore().checkpoint_idle(idle_seconds=0)
     if dropped := partitions.drop_expired():
         logger.info("partitions.dropped", names=dropped)
+    retention.delete_expired()
     alert_retention.drop_expired(now=datetime.now(UTC))
 
 

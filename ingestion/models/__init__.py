@@ -1,6 +1,6 @@
 """Tables of the data path. `Project` is the owner of everything else."""
 
-from ingestion.models.batch import Batch, Gap
+from ingestion.models.batch import Batch, ExpiredRows, Gap
 from ingestion.models.cursor import PartitionCursor
 from ingestion.models.dead_letter import DeadLetter, LateEvent
 from ingestion.models.event import Event
@@ -12,6 +12,7 @@ __all__ = [
     "Batch",
     "DeadLetter",
     "Event",
+    "ExpiredRows",
     "Gap",
     "InboxPartition",
     "InboxRecord",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.functions import TransactionNow
 from django.db import models
+from django.db.models.functions import Now
 
 from ingestion.models.cursor import PartitionCursor
 
@@ -46,6 +47,23 @@ class Batch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cursor_id}:[{self.start_offset}, {self.end_offset})"
+
+
+class ExpiredRows(models.Model):
+    """How many rows of a cursor retention has removed from a table on a day: the audit adds them to those that are there."""
+
+    cursor = models.ForeignKey(PartitionCursor, on_delete=models.PROTECT, related_name="expired_rows")
+    table = models.CharField(max_length=63)
+    removed_on = models.DateField(db_default=Now())
+    rows = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "expired rows"
+        constraints = [models.UniqueConstraint(fields=["cursor", "table", "removed_on"], name="one_expiry_per_day")]
+
+    def __str__(self) -> str:
+        return f"{self.rows} of {self.table}, {self.removed_on}"
 
 
 class Gap(models.Model):

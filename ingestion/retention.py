@@ -1,0 +1,55 @@
+"""Rows that go one by one: those of projects with a shorter retention than the longest, dead letters, late events.
+
+Deletes are batched, each batch a statement of its own, so that no lock is held for long; what is removed is recorded
+for the audit in the same statement.
+"""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from ingestion.models import Project
+from ingestion.partitions import RECORD_EXPIRED
+
+BATCH_ROWS = 5_000
+
+_DELETE_EVENTS = """
+    DELETE FROM events WHERE (tableoid, ctid) IN (
+        SELECT tableoid, ctid FROM events
+        WHERE project_id = %s AND timestamp < now() - make_interval(days => %s) LIMIT %s
+    ) RETURNING cursor_id
+"""
+_DELETE_OLD = """
+    DELETE FROM {table} WHERE id IN (
+        SELECT id FROM {table} WHERE project_id = %s AND created_at < now() - make_interval(days => %s) LIMIT %s
+    ) RETURNING cursor_id
+"""
+_RECORDED = "WITH gone AS ({delete}), recorded AS ({record} RETURNING rows) SELECT count(*) FROM gone"
+_TABLES = {
+    "events": _DELETE_EVENTS,
+    "ingestion_deadletter": _DELETE_OLD.format(table="ingestion_deadletter"),
+    "ingestion_lateevent": _DELETE_OLD.format(table="ingestion_lateevent"),
+}
+
+
+def delete_expired() -> dict[str, int]:
+    """Delete what is older than its project's retention; return how many rows of each table."""
+    deleted = dict.fromkeys(_TABLES, 0)
+    for project_id, days in Project.objects.values_list("pk", "retention_days"):
+        for table, delete in _TABLES.items():
+            deleted[table] += _delete_all(table, delete, project_id=project_id, days=days)
+    return deleted
+
+
+def _delete_all(table: str, delete: str, *, project_id: int, days: int) -> int:
+    statement = _RECORDED.format(
+        delete=delete, record=RECORD_EXPIRED.format(source="SELECT cursor_id FROM gone").strip()
+    )
+    total = 0
+    with connection.cursor() as sql:
+        while True:
+            sql.execute(statement, [project_id, days, BATCH_ROWS, table])
+            count = int(sql.fetchone()[0])
+            total += count
+            if count < BATCH_ROWS:
+                return total
