@@ -135,7 +135,7 @@ def _replay(args: argparse.Namespace, recording: Recording, found: Survey) -> in
     path = resume.state_path(found.digest, topic, args.service, args.model, args.keep_time)
     state = resume.load(path)
     if args.resume and state is None:
-        print("nothing to resume: this file was not interrupted", file=sys.stderr)
+        raise LookupError("nothing to resume: no replay of this file with these options was interrupted")
     if state is None or not args.resume:
         shift = 0 if args.keep_time else shift_us(found, now_us=time.time_ns() // 1_000, speed=args.speed)
         state = resume.ReplayState(shift, 0)

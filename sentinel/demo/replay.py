@@ -104,12 +104,13 @@ def send(
 ) -> Sent:
     """Send every good row after the first `skip_rows`; `on_durable` is told how many rows of the file are safe.
 
-    Raises `SinkError`. Rows before `skip_rows` count as sent: an earlier run was told that they are durable.
+    It is called before the first row too, so that an interrupted replay is known from its beginning. Raises `SinkError`. Rows before `skip_rows` count as sent: an earlier run was told that they are durable.
     """
     sent = Sent()
     encode = msgspec.json.Encoder().encode
     pace: Pace | None = None
     flushed_at = time.monotonic()
+    on_durable(skip_rows)
     for row in (row for row in recording.rows(found.digest) if isinstance(row, Row)):
         at_us = row.timestamp_us + shift_us
         sent.rows.append(SentRow(row.event_id, at_us))
@@ -120,6 +121,7 @@ def send(
         if wait > MIN_WAIT_SECONDS:
             if time.monotonic() - flushed_at > FLUSH_EVERY_SECONDS:
                 sink.flush()
+                on_durable(sent.count - 1)
                 flushed_at = time.monotonic()
             sleep(wait)
         row.body["timestamp"] = timestamps(np.array([at_us]))[0]

@@ -43,7 +43,7 @@ class Installation:
         pipe = subprocess.PIPE
         with self.start(*arguments, stdin=pipe, stdout=pipe, stderr=pipe) as process:
             output, errors = process.communicate(stdin, timeout=180)
-        assert process.returncode == code, errors
+        assert process.returncode == code, f"{errors}\n{output}"
         return output
 
     def json(self, *arguments: str) -> dict[str, Any]:
@@ -99,6 +99,35 @@ def test_a_replayed_trace_is_stored_once_row_by_row(installation: Installation, 
     assert (answer["sent"], answer["rejected"], answer["stored"]) == (600, 1, 600)
     assert answer["stored_checksum"] == answer["checksum"]
     assert answer["verified"] is True
+
+
+def test_an_interrupted_replay_goes_on_with_the_same_times(installation: Installation, tmp_path: Path) -> None:
+    rows = "".join(f"2023-11-16 18:{n // 60:02d}:{n % 60:02d}.0000000,{100 + n},{10 + n}\n" for n in range(600))
+    path = tmp_path / "interrupted_conv.csv"
+    path.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
+    before = stored(installation)
+    with installation.start("replay", str(path), "--speed", "20", stderr=subprocess.PIPE) as replay:
+        wait_for_event(installation)
+        replay.send_signal(signal.SIGINT)
+        _, errors = replay.communicate(timeout=30)
+    assert replay.returncode == 130
+    assert "--resume" in errors
+    assert installation.json("replay", str(path), "--resume", "--verify")["stored"] == 600
+    assert stored(installation) - before == 600
+    installation.run("replay", str(path), "--resume", code=1)
+
+
+def wait_for_event(installation: Installation) -> None:
+    """Wait until something of service chat-api was stored; an audit would not hold still meanwhile."""
+    with installation.start("tail", "--events", "--service", "chat-api", stdout=subprocess.PIPE) as tail:
+        assert tail.stdout is not None
+        assert tail.stdout.readline()
+        tail.send_signal(signal.SIGINT)
+
+
+def stored(installation: Installation) -> int:
+    partitions = installation.json("audit")["partitions"]
+    return sum(item["stored"] for item in partitions)
 
 
 def test_a_file_replayed_twice_with_its_own_times_is_stored_once(installation: Installation, tmp_path: Path) -> None:

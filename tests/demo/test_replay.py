@@ -106,6 +106,15 @@ def test_a_resumed_replay_sends_the_rest_and_counts_all(recording: Recording) ->
     assert sent.count == 10
 
 
+def test_what_is_durable_is_told_from_the_beginning_on(recording: Recording) -> None:
+    found, told = survey(recording), list[int]()
+    with pytest.raises(SinkError):
+        send(recording, found, ListSink(4), shift_us=0, speed=None, advance=lambda count: None, on_durable=told.append)
+    assert told == [0]
+    send(recording, found, ListSink(), shift_us=0, speed=None, advance=lambda count: None, on_durable=told.append)
+    assert told == [0, 0, 10]
+
+
 def test_a_failing_broker_stops_the_replay(recording: Recording) -> None:
     found = survey(recording)
     with pytest.raises(SinkError, match="gone"):
