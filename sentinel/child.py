@@ -34,6 +34,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # on top of our own; may hold passwords
     directory: Path | None = None
     user: tuple[int, int] | None = None
+    descriptors: tuple[int, ...] = ()  # that the child inherits, besides standard output
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
     orphan_signal: signal.Signals = signal.SIGKILL
@@ -55,6 +56,7 @@ class Child:
                 cwd=command.directory,
                 env={**os.environ, **command.environment},
                 process_group=0,
+                pass_fds=command.descriptors,
                 # Safe although threads may run: it makes two system calls and takes no lock.
                 preexec_fn=_follow_parent(command.orphan_signal),  # noqa: PLW1509
                 **_credentials(command.user),

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentinel import ports
 from sentinel.child import Command
+from sentinel.listener import Listener
 from sentinel.ready import VARIABLE as READINESS_VARIABLE
 from sentinel.ready import ReadinessSocket
 from sentinel.services.base import Runnable
 from sentinel.services.sockets import create_socket_directory, socket_directory
-
-LIVENESS_PATH = "/health/live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,38 +34,24 @@ PROCESSES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebAddress:
-    """Where the web process listens."""
-
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """Return the URL to open on this machine."""
-        host = {"0.0.0.0": ports.LOOPBACK, "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{host}:{self.port}"
-
-
 class SentinelProcess(Runnable):
-    """One of Sentinel's processes with its environment; it notifies when it is ready, the web process answers."""
+    """One of Sentinel's processes with its environment; it notifies when it is ready."""
 
     name: str = ""
     start_timeout_seconds = 60.0
 
-    def __init__(self, process: Process, *, directory: Path, environment: Mapping[str, str], web: WebAddress) -> None:
+    def __init__(
+        self, process: Process, *, directory: Path, environment: Mapping[str, str], listener: Listener
+    ) -> None:
         self.name = process.name
         self._process = process
         self._directory = directory
         self._environment = environment
-        self._web = web
+        self._listener = listener
         self._readiness: ReadinessSocket | None = None
 
     def prepare(self) -> None:
         """Open the socket on which the process will say that it is ready."""
-        if self._process.listens:
-            return
         sockets = socket_directory(self._directory, "ready")
         create_socket_directory(sockets)
         if self._readiness is not None:
@@ -76,39 +59,27 @@ class SentinelProcess(Runnable):
         self._readiness = ReadinessSocket(sockets / self.name)
 
     def command(self) -> Command:
-        environment = {**self._environment, "SENTINEL_ROLE": self.name, "PYTHONUNBUFFERED": "1"}
-        arguments: tuple[str, ...] = (self.name,)
-        if self._process.listens:
-            arguments += ("--host", self._web.host, "--port", str(self._web.port))
-        if self._readiness is not None:
-            environment[READINESS_VARIABLE] = str(self._readiness.path)
+        assert self._readiness is not None, "prepare() comes first"
+        listening = (self._listener.fileno(),) if self._process.listens else ()
         return Command(
-            argv=(sys.executable, "-m", "sentinel.cli.main", *arguments),
-            environment=environment,
+            argv=(sys.executable, "-m", "sentinel.cli.main", self.name, *(f"--fd={number}" for number in listening)),
+            environment={
+                **self._environment,
+                "SENTINEL_ROLE": self.name,
+                "PYTHONUNBUFFERED": "1",
+                READINESS_VARIABLE: str(self._readiness.path),
+            },
+            descriptors=listening,
             stop_seconds=self._process.stop_seconds,
         )
 
     def is_ready(self) -> bool:
-        if self._readiness is not None:
-            return self._readiness.was_notified()
-        return answers_http(self._web.url, LIVENESS_PATH)
+        return self._readiness is not None and self._readiness.was_notified()
 
     @property
     def address(self) -> str | None:
-        return self._web.url if self._process.listens else None
+        return self._listener.url if self._process.listens else None
 
     @property
     def port(self) -> int | None:
-        return self._web.port if self._process.listens else None
-
-
-def answers_http(url: str, path: str, *, timeout_seconds: float = 0.5) -> bool:
-    """Tell whether `url` answers GET `path` with a status below 500."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=timeout_seconds)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status < 500
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+        return self._listener.port if self._process.listens else None

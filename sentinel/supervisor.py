@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,13 +26,13 @@ from sentinel import leftovers, ports, runtime
 from sentinel.child import Child, Command
 from sentinel.fleet import Fleet
 from sentinel.installation import ADMIN_PASSWORD_FILE, DATA_DIRECTORY_VARIABLE, InstallationError, Lock
-from sentinel.processes import PROCESSES, SentinelProcess, WebAddress
+from sentinel.listener import DEFAULT_PORT, Listener, open_listener
+from sentinel.processes import PROCESSES, SentinelProcess
 from sentinel.runtime import ProcessRecord, Runtime, State
 from sentinel.services.base import Service, ServiceUnavailable
 from sentinel.services.embedded import Plan, plan_services
 from sentinel.wakeup import Wakeup
 
-DEFAULT_WEB_PORT = 8080
 READY_TIMEOUT_SECONDS = 60.0
 PREPARE_TIMEOUT_SECONDS = 600.0
 # While something starts, its readiness is asked for this often; after that the kernel wakes us.
@@ -78,7 +79,6 @@ class Supervisor:
         self._directory = options.directory
         self._logs = options.directory / "logs"
         self._report = options.report
-        self._web = WebAddress(host=options.web_host, port=options.web_port or DEFAULT_WEB_PORT)
         self._environment: Mapping[str, str] = {}
         self._external: tuple[ProcessRecord, ...] = ()
         self._services = Fleet(report=options.report)
@@ -103,7 +103,7 @@ class Supervisor:
     def _run_locked(self) -> None:
         if left := leftovers.clear(self._directory):
             self._report("sentinel", f"ended what an earlier run left behind: {', '.join(left)}")
-        with Wakeup() as self._wakeup:
+        with closing(self._open_listener()) as self._web, Wakeup() as self._wakeup:
             try:
                 self._start()
                 self._watch()
@@ -131,7 +131,6 @@ class Supervisor:
         )
         for process in self._external:
             self._report(process.name, f"external  {process.url}")
-        self._web = self._choose_web_address()
         self._environment = _environment(plan.embedded, web=self._web)
         prepared = self._prepare_all(plan.embedded)
         self._environment = _environment(prepared, web=self._web)
@@ -160,17 +159,12 @@ class Supervisor:
             raise error
         return True
 
-    def _choose_web_address(self) -> WebAddress:
-        host, wanted = self._options.web_host, self._options.web_port
-        if wanted is not None and not ports.is_free(wanted, host=host):
-            raise InstallationError(
-                f"port {wanted} is used by {ports.user_of(wanted)}", hint="choose another one with --port"
-            )
-        port = wanted or ports.free_port(DEFAULT_WEB_PORT, host=host)
-        if wanted is None and port != DEFAULT_WEB_PORT:
-            used_by = ports.user_of(DEFAULT_WEB_PORT)
-            self._report("web", f"port {DEFAULT_WEB_PORT} is used by {used_by}; taking {port}")
-        return WebAddress(host=host, port=port)
+    def _open_listener(self) -> Listener:
+        listener = open_listener(self._options.web_host, self._options.web_port)
+        if self._options.web_port is None and listener.port != DEFAULT_PORT:
+            used_by = ports.user_of(DEFAULT_PORT)
+            self._report("web", f"port {DEFAULT_PORT} is used by {used_by}; taking {listener.port}")
+        return listener
 
     # --- Sentinel's own processes ------------------------------------------------------------------------------------
 
@@ -205,7 +199,7 @@ class Supervisor:
         environment = {**self._environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
         self._environment = environment
         for process in PROCESSES:
-            runnable = SentinelProcess(process, directory=self._directory, environment=environment, web=self._web)
+            runnable = SentinelProcess(process, directory=self._directory, environment=environment, listener=self._web)
             runnable.prepare()
             self._processes.launch(runnable, log_directory=self._logs)
         self._wait_until_ready(self._processes, restart=True)
@@ -264,7 +258,7 @@ class Supervisor:
         self._report("sentinel", f"stopped in {time.monotonic() - begun:.1f} s")
 
 
-def _environment(services: Iterable[Service], *, web: WebAddress) -> dict[str, str]:
+def _environment(services: Iterable[Service], *, web: Listener) -> dict[str, str]:
     """Return the variables for our processes and for commands in other terminals."""
     inherited = {
         name: value
@@ -273,7 +267,7 @@ def _environment(services: Iterable[Service], *, web: WebAddress) -> dict[str, s
     }
     embedded = {name: value for service in services for name, value in service.environment().items()}
     own = {"SENTINEL_WEB_URL": web.url}
-    if web.host == ports.LOOPBACK and "SENTINEL_LOOPBACK_PROJECT" not in inherited:
+    if web.is_loopback and "SENTINEL_LOOPBACK_PROJECT" not in inherited:
         # On a machine of one's own the first requests need no key.
         own["SENTINEL_LOOPBACK_PROJECT"] = "default"
     return {**inherited, **own, **embedded}

@@ -61,28 +61,26 @@ def _uptime_seconds(process: ProcessRecord, *, now: float) -> float | None:
 
 
 def _print_table(record: Runtime, *, now: float) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "state", "pid", "port", "restarts", "uptime", "address", box=None, pad_edge=False)
-    for process in record.processes:
-        uptime = _uptime_seconds(process, now=now)
-        table.add_row(
-            process.name,
-            process.state,
-            _or_dash(process.pid),
-            _or_dash(process.port),
-            str(process.restarts),
-            "-" if uptime is None else format_seconds(uptime),
-            _or_dash(process.url),
-        )
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print(f"supervisor pid {record.pid}, {record.url}", highlight=False)
+    rows: list[tuple[str, ...]] = [("name", "state", "pid", "port", "restarts", "uptime", "address")]
+    rows += [_row(process, now=now) for process in record.processes]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"supervisor pid {record.pid}, {record.url}")
 
 
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
+def _row(process: ProcessRecord, *, now: float) -> tuple[str, ...]:
+    uptime = _uptime_seconds(process, now=now)
+    cells = (
+        process.name,
+        process.state,
+        process.pid,
+        process.port,
+        process.restarts,
+        None if uptime is None else format_seconds(uptime),
+        process.url,
+    )
+    return tuple("-" if cell is None else str(cell) for cell in cells)
 
 
 def format_seconds(seconds: float) -> str:

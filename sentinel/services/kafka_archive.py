@@ -60,9 +60,11 @@ def _run_maven(maven: str, work: Path) -> None:
     with log.open("wb") as output:
         try:
             code = subprocess.run(
-                [maven, "--batch-mode", "--quiet", "--strict-checksums", *goal],
+                [maven, "--batch-mode", "--quiet", "--color=never", "--strict-checksums", *goal],
                 check=False,
                 cwd=work,
+                # Java asks the user database for the home directory; everything else here asks HOME.
+                env={**os.environ, "MAVEN_OPTS": f"{os.environ.get('MAVEN_OPTS', '')} -Duser.home={Path.home()}"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -72,6 +74,13 @@ def _run_maven(maven: str, work: Path) -> None:
             code = -1
     if code or not any((work / "jars").glob("kafka_*.jar")):
         raise ServiceUnavailable(
-            f"Maven could not fetch Kafka: {' / '.join(last_lines(log, 2)) or 'no answer'}",
+            f"Maven could not fetch Kafka: {_first_error(log)}",
             hint="check the network and Maven's settings.xml, or set SENTINEL_BROKERS",
         )
+
+
+def _first_error(log: Path) -> str:
+    """Return Maven's first error; what follows it is advice about Maven."""
+    lines = last_lines(log, 100)
+    errors = [line.removeprefix("[ERROR]").strip() for line in lines if line.startswith("[ERROR]")]
+    return (errors or lines or ["no answer"])[0][:300]
