@@ -66,7 +66,7 @@ def _text(moment: datetime) -> str:
 
 
 def _link(entry: OutboxEntry) -> str:
-    base = str(getattr(settings, "SENTINEL_PUBLIC_URL", "")).rstrip("/")
+    base = settings.SENTINEL_PUBLIC_URL.rstrip("/")
     about = f"alerting/alertrule/{entry.rule_id}" if entry.test else f"detection/anomaly/{entry.anomaly_id}"
     return f"{base}/admin/{about}/change/"
 

@@ -12,7 +12,7 @@ PREFLIGHT_SECONDS = 600
 
 
 def _allowed_origin(request: HttpRequest) -> str | None:
-    origins: list[str] = getattr(settings, "SENTINEL_CORS_ORIGINS", [])
+    origins: list[str] = settings.SENTINEL_CORS_ORIGINS
     origin = request.headers.get("Origin", "")
     return origin if origin and (origin in origins or "*" in origins) else None
 
@@ -39,5 +39,5 @@ def add_headers(request: HttpRequest, response: HttpResponseBase) -> None:
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-    if getattr(settings, "SENTINEL_CORS_ORIGINS", []):
+    if settings.SENTINEL_CORS_ORIGINS:
         patch_vary_headers(response, ["Origin"])

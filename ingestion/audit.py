@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Sum
 
 from ingestion.log.base import Log
@@ -39,24 +39,30 @@ class PartitionAudit:
         return asdict(self)
 
 
+# The key of a partition that the log no longer has.
+NOWHERE = ("", -1)
 _TABLES = {"stored": "events", "rejected": "ingestion_deadletter", "late": "ingestion_lateevent"}
 _STORED = "SELECT count(*) FROM events WHERE cursor_id = %s"
 
 
 def audit(log: Log) -> list[PartitionAudit]:
-    """Audit every partition that has a cursor. Counts rows of `events`: minutes on a large table."""
+    """Audit every partition that has a cursor. Counts rows of `events`: minutes on a large table.
+
+    One snapshot of the database, taken before the log is asked for its ends: ingestion may go on meanwhile.
+    """
+    with transaction.atomic():
+        with connection.cursor() as sql:
+            sql.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return _audit(log)
+
+
+def _audit(log: Log) -> list[PartitionAudit]:
     cursors = list(PartitionCursor.objects.order_by("topic", "partition", "pk"))
     current = {(item.cluster_id, item.topic_id, item.partition) for item in log.partitions({c.topic for c in cursors})}
-    live = [c for c in cursors if (c.cluster_id, c.topic_id, c.partition) in current]
-    keys = [(c.topic, c.partition) for c in live]
-    begins, ends = (log.beginning_offsets(keys), log.end_offsets(keys)) if keys else ({}, {})
-    live_ids = {c.pk for c in live}
-    return [
-        _audit_cursor(c, begins.get((c.topic, c.partition)), ends.get((c.topic, c.partition)))
-        if c.pk in live_ids
-        else _audit_cursor(c, None, None)
-        for c in cursors
-    ]
+    live = {c.pk: (c.topic, c.partition) for c in cursors if (c.cluster_id, c.topic_id, c.partition) in current}
+    begins = log.beginning_offsets(live.values()) if live else {}
+    ends = log.end_offsets(live.values()) if live else {}
+    return [_audit_cursor(c, begins.get(live.get(c.pk, NOWHERE)), ends.get(live.get(c.pk, NOWHERE))) for c in cursors]
 
 
 def _audit_cursor(cursor: PartitionCursor, begin: int | None, end: int | None) -> PartitionAudit:

@@ -51,6 +51,7 @@ from ingestion.read import LastBatch, LogReplaced, last_batch, read_range
 from ingestion.rollup import add_to_rollups
 from ingestion.scrub.events import scrub_events
 from ingestion.scrub.payload import scrub_bytes
+from ingestion.scrubbed_header import joined, read_scrubbed
 from ingestion.series import SeriesIds
 from ingestion.store import STAGED_BATCHES_AFTER_DUPLICATE, PartitionMissing, store_events
 from sentinel.hints import send_range
@@ -179,7 +180,11 @@ class Pipeline:
             [record.offset for record in records],
             [record.timestamp_ms for record in records],
             [accepted for accepted, _ in scrubbed],
-            [found for _, found in scrubbed],
+            # HTTP scrubs before it appends; what it found travels with the record.
+            [
+                joined(read_scrubbed(record.headers), found)
+                for record, (_, found) in zip(records, scrubbed, strict=True)
+            ],
         )
         rejected = [
             RejectedRecord(record, verdict, Phase.DECODE, scrub_bytes(record.value or b"", scrubber))

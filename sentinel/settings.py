@@ -94,7 +94,8 @@ _default_database["OPTIONS"] = {
     **_default_database["OPTIONS"],  # type: ignore[dict-item]  # ours, a dict
 }
 # Session advisory locks and transaction poolers do not mix: connections are direct and stay open.
-_default_database["CONN_MAX_AGE"] = None
+# The web process is the exception: ASGI runs every request in a thread of its own.
+_default_database["CONN_MAX_AGE"] = 0 if ROLE == "web" else None
 _default_database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _default_database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -140,6 +141,10 @@ SENTINEL_LOOPBACK_PROJECT = env.text("SENTINEL_LOOPBACK_PROJECT")
 SENTINEL_MAX_EVENT_BYTES = 1_000_000
 SENTINEL_MAX_BODY_BYTES = env.integer("SENTINEL_MAX_BODY_BYTES", 10 * 1024 * 1024, minimum=1_024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = SENTINEL_MAX_BODY_BYTES
+# Where people reach Sentinel, for the links in alerts.
+SENTINEL_PUBLIC_URL = env.text("SENTINEL_PUBLIC_URL") or env.text("SENTINEL_WEB_URL")
+# Origins whose pages may call the API from a browser; none by default.
+SENTINEL_CORS_ORIGINS = env.listing("SENTINEL_CORS_ORIGINS")
 # Networks that webhooks may reach although they are private, such as the receiver of `sentinel demo`.
 SENTINEL_WEBHOOK_ALLOWED_NETWORKS = env.listing("SENTINEL_WEBHOOK_ALLOWED_NETWORKS")
 

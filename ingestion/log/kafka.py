@@ -75,6 +75,7 @@ class KafkaLog:
                 bootstrap_servers=self._brokers,
                 client_id="sentinel-admin",
                 request_timeout_ms=self._timeout_ms,
+                bootstrap_timeout_ms=self._timeout_ms,
                 **self._security,
             )
         return self._admin
