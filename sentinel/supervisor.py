@@ -2,7 +2,7 @@
 
 1. Take the installation's lock; end what a killed supervisor left behind.
 2. Prepare and start PostgreSQL, Redis and Kafka, all at once; each is left out where a variable names another one.
-3. `manage.py prepare`: migrations, partitions, topics, the first administrator.
+3. `manage.py prepare`, while Kafka still starts: migrations, partitions, topics, the first administrator.
 4. Start the processes (`sentinel.processes`), wait until each is ready, print the URL.
 5. Until a signal comes: restart what ends, keep logs short, keep `runtime.json` true.
 6. Stop the processes, then the services, in reverse order.
@@ -117,6 +117,7 @@ class Supervisor:
         plan = plan_services(self._directory, with_kafka=self._options.with_kafka)
         self._start_services(plan)
         self._prepare_database()
+        self._await_services()
         self._start_processes()
         self._started = True
         self._write_record()
@@ -134,7 +135,8 @@ class Supervisor:
         self._environment = _environment(plan.embedded, web=self._web)
         prepared = self._prepare_all(plan.embedded)
         self._environment = _environment(prepared, web=self._web)
-        self._wait_until_ready(self._services, restart=False)
+        # Kafka takes longest, and only the last step of the preparation needs it.
+        self._await_services(except_for="kafka")
 
     def _prepare_all(self, services: Sequence[Service]) -> list[Service]:
         """Prepare all services at once (Kafka may have to be fetched) and start each as soon as it is prepared."""
@@ -159,6 +161,15 @@ class Supervisor:
             raise error
         return True
 
+    def _await_services(self, *, except_for: str = "") -> None:
+        while set(self._services.unready) - {except_for}:
+            self._look_after_start()
+
+    def _look_after_start(self) -> None:
+        """Look after everything; raise `ServiceUnavailable` for a service that crashes, before it hides in restarts."""
+        for name, reason in self._look_after(STARTING_POLL_SECONDS):
+            raise ServiceUnavailable(f"{name} does not start: {reason}", hint=f"see {self._logs / f'{name}.log'}")
+
     def _open_listener(self) -> Listener:
         listener = open_listener(self._options.web_host, self._options.web_port)
         if self._options.web_port is None and listener.port != DEFAULT_PORT:
@@ -173,7 +184,7 @@ class Supervisor:
         child = Child(self._prepare_command(), log_path=self._logs / "prepare.log")
         try:
             while child.exit_code() is None and time.monotonic() - begun < PREPARE_TIMEOUT_SECONDS:
-                self._look_after(STARTING_POLL_SECONDS)
+                self._look_after_start()
         finally:
             child.kill()
         if child.exit_code() != 0:
@@ -202,20 +213,17 @@ class Supervisor:
             runnable = SentinelProcess(process, directory=self._directory, environment=environment, listener=self._web)
             runnable.prepare()
             self._processes.launch(runnable, log_directory=self._logs)
-        self._wait_until_ready(self._processes, restart=True)
+        self._await_processes()
 
     # --- Watching and stopping ---------------------------------------------------------------------------------------
 
-    def _wait_until_ready(self, fleet: Fleet, *, restart: bool) -> None:
-        """Wait for every unit of `fleet`; without `restart` the first crash ends the start."""
+    def _await_processes(self) -> None:
+        """Wait for every process; one that crashes is started again, and its absence does not stop the others."""
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        while fleet.unready and time.monotonic() < deadline:
-            crashes = self._look_after(STARTING_POLL_SECONDS)
-            if crashes and not restart:
-                name, reason = crashes[0]
-                raise ServiceUnavailable(f"{name} does not start: {reason}", hint=f"see {self._logs / f'{name}.log'}")
-        if fleet.unready:
-            self._report("sentinel", f"not ready: {', '.join(fleet.unready)}; see the logs in {self._logs}")
+        while self._processes.unready and time.monotonic() < deadline:
+            self._look_after(STARTING_POLL_SECONDS)
+        if unready := self._processes.unready:
+            self._report("sentinel", f"not ready: {', '.join(unready)}; see the logs in {self._logs}")
 
     def _watch(self) -> None:
         while True:
