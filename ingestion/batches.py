@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db import connection
+
 from ingestion.log.base import Anchor
-from ingestion.models import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,14 @@ class Counts:
     unknown_fields: int
 
 
+_INSERT = """
+    INSERT INTO ingestion_batch (
+        cursor_id, attempt, start_offset, end_offset, stored, duplicates, rejected, late, control, anomalies,
+        unknown_fields, anchor_offset, anchor_timestamp_ms, anchor_crc, config_version, worker_build
+    ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+"""
+
+
 def write_batch(
     *,
     cursor_id: int,
@@ -33,22 +42,26 @@ def write_batch(
     worker_build: str,
 ) -> int:
     """Insert the row inside the ingest transaction; return its id, which stamps the state."""
-    row = Batch.objects.create(
-        cursor_id=cursor_id,
-        attempt=attempt,
-        start_offset=start,
-        end_offset=end,
-        stored=counts.stored,
-        duplicates=counts.duplicates,
-        rejected=counts.rejected,
-        late=counts.late,
-        control=counts.control,
-        anomalies=counts.anomalies,
-        unknown_fields=counts.unknown_fields,
-        anchor_offset=anchor.offset if anchor else None,
-        anchor_timestamp_ms=anchor.timestamp_ms if anchor else None,
-        anchor_crc=anchor.crc if anchor else None,
-        config_version=config_version,
-        worker_build=worker_build,
-    )
-    return int(row.pk)
+    with connection.cursor() as sql:
+        sql.execute(
+            _INSERT,
+            [
+                cursor_id,
+                attempt,
+                start,
+                end,
+                counts.stored,
+                counts.duplicates,
+                counts.rejected,
+                counts.late,
+                counts.control,
+                counts.anomalies,
+                counts.unknown_fields,
+                anchor.offset if anchor else None,
+                anchor.timestamp_ms if anchor else None,
+                anchor.crc if anchor else None,
+                config_version,
+                worker_build,
+            ],
+        )
+        return int(sql.fetchone()[0])

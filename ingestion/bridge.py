@@ -34,6 +34,7 @@ BUSY_WAIT_SECONDS = 0.05
 IDLE_WAIT_SECONDS = 0.5
 # A partition whose owner makes no progress is served by every bridge.
 ORPHAN_SECONDS = 3.0
+LOOK_AFTER_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +130,16 @@ class Bridge:
 
     def _serve(self, rows: list[PartitionCursor], ends: Mapping[Key, int]) -> bool:
         owned = self._membership.owned()
-        in_flight = any(row.started_at is not None and row.ended_attempt < row.attempt for row in rows)
-        alive = cursors.held_locks() if in_flight else {}
+        alive = cursors.held_locks() if any(map(_may_have_died, rows)) else None
         restarted = self._broker_restarted()
         dispatched = False
         for row in rows:
             end = ends.get((row.topic, row.partition), row.next_offset)
             metrics.PARTITION_LAG.labels(row.topic, row.partition).set(max(0, end - row.next_offset))
             if _is_served(row, owned):
-                dispatched |= self._serve_one(row, end, lock_held=row.pk in alive, broker_restarted=restarted)
+                dispatched |= self._serve_one(
+                    row, end, lock_held=alive is None or row.pk in alive, broker_restarted=restarted
+                )
         metrics.PARTITIONS_HALTED.set(sum(bool(row.halted_reason) for row in rows))
         return dispatched
 
@@ -175,6 +177,13 @@ class Bridge:
 def _db_now(row: PartitionCursor) -> datetime:
     now: datetime = row.db_now  # type: ignore[attr-defined]  # annotated by the query
     return now
+
+
+def _may_have_died(row: PartitionCursor) -> bool:
+    """Return whether an attempt runs for so long that its lock is worth a look; most end sooner."""
+    if row.started_at is None or row.ended_attempt >= row.attempt:
+        return False
+    return (_db_now(row) - row.started_at).total_seconds() > LOOK_AFTER_SECONDS
 
 
 def _is_served(row: PartitionCursor, owned: set[Key] | None) -> bool:

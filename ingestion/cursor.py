@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 from django.db import connection
 
+from ingestion.known_projects import known_project
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
 
@@ -86,21 +89,40 @@ def held_locks() -> dict[int, datetime]:
         return dict(sql.fetchall())
 
 
+# The view is slow where there are many connections, and a connection's start never changes: it is kept in the session.
+_REMEMBER_START = """
+    SELECT set_config('sentinel.backend_start', backend_start::text, false) FROM pg_stat_activity
+    WHERE pid = pg_backend_pid()
+"""
 _START = """
     UPDATE ingestion_partitioncursor
     SET started_at = now(), phase = 'read', backend_pid = pg_backend_pid(),
-        backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+        backend_start = nullif(current_setting('sentinel.backend_start', true), '')::timestamptz
     WHERE id = %s AND attempt = %s AND next_offset = %s AND halted_reason = ''
+    RETURNING *
 """
 
 
 def start_attempt(task: Dispatch) -> PartitionCursor | None:
     """Mark the attempt as started and return its cursor; None when a newer attempt or a commit has overtaken it."""
-    with connection.cursor() as sql:
-        sql.execute(_START, [task.cursor_id, task.attempt, task.start])
-        if sql.rowcount != 1:
-            return None
-    return PartitionCursor.objects.select_related("project").get(pk=task.cursor_id)
+    _remember_backend_start()
+    for cursor in PartitionCursor.objects.raw(_START, [task.cursor_id, task.attempt, task.start]):
+        cursor.project = known_project(cursor.project_id)
+        return cursor
+    return None
+
+
+def _remember_backend_start() -> None:
+    connection.ensure_connection()
+    raw = connection.connection
+    if _remembered.get("connection") is not raw:
+        with connection.cursor() as sql:
+            sql.execute(_REMEMBER_START)
+        _remembered["connection"] = raw
+
+
+# The connection whose start this process has kept; weak, so that a closed one can go.
+_remembered: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def mark_phase(task: Dispatch, phase: Phase) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db import connection
+
 from ingestion.log.base import Anchor, Chunk, Log, OffsetOutOfRange
-from ingestion.models import Batch, PartitionCursor
+from ingestion.models import PartitionCursor
 
 
 class LogReplaced(Exception):
@@ -20,14 +22,21 @@ class LastBatch:
     anchor: Anchor | None
 
 
+_LAST_BATCH = """
+    SELECT id, anchor_offset, anchor_timestamp_ms, anchor_crc FROM ingestion_batch
+    WHERE cursor_id = %s ORDER BY start_offset DESC LIMIT 1
+"""
+
+
 def last_batch(cursor: PartitionCursor) -> LastBatch | None:
     """Return the cursor's last batch; None before the first."""
-    row = Batch.objects.filter(cursor_id=cursor.pk).order_by("-start_offset").first()
+    with connection.cursor() as sql:
+        sql.execute(_LAST_BATCH, [cursor.pk])
+        row = sql.fetchone()
     if row is None:
         return None
-    if row.anchor_offset is None or row.anchor_timestamp_ms is None or row.anchor_crc is None:
-        return LastBatch(row.pk, None)
-    return LastBatch(row.pk, Anchor(row.anchor_offset, row.anchor_timestamp_ms, row.anchor_crc))
+    batch_id, offset, timestamp_ms, crc = row
+    return LastBatch(batch_id, None if offset is None else Anchor(offset, timestamp_ms, crc))
 
 
 def read_range(log: Log, cursor: PartitionCursor, end: int, *, anchor: Anchor | None, max_bytes: int) -> Chunk:

@@ -52,6 +52,7 @@ class Grouped:
 
 
 _SKETCHED = ("latency_sketch", "ttft_sketch", "tokens_sketch", "cost_sketch")
+_NO_SKETCHES = (b"",) * len(_SKETCHED)
 _COLUMNS = (
     "cursor_id",
     "series_id",
@@ -163,14 +164,15 @@ def _rows(batch: EventBatch, groups: Grouped, *, cursor_id: int, after_window: B
 
 def _sketches(batch: EventBatch, groups: Grouped, *, cursor_id: int) -> list[list[object]]:
     existing = _existing(groups, cursor_id=cursor_id)
+    before = [existing.get(key, _NO_SKETCHES) for key in zip(groups.series_ids, groups.windows_s, strict=True)]
     columns: list[list[object]] = []
     for position, values in enumerate((batch.latency_ms, batch.ttft_ms, batch.total_tokens, batch.cost_usd)):
-        new = sketch.build(values, groups.index, len(groups))
-        merged: list[object] = []
-        for series_id, window, fresh in zip(groups.series_ids, groups.windows_s, new, strict=True):
-            kept = existing.get((series_id, window))
-            merged.append(sketch.merge(kept[position], fresh) if kept and kept[position] else fresh)
-        columns.append([value or None for value in merged])
+        kept = [sketches[position] for sketches in before]
+        if np.isnan(values).all() and not any(kept):
+            columns.append([None] * len(groups))
+        else:
+            merged = sketch.build(values, groups.index, len(groups), onto=kept)
+            columns.append([value or None for value in merged])
     return columns
 
 

@@ -28,6 +28,7 @@ _A, _B, _C = 6.0 / 35.0, -3.0 / 5.0, 10.0 / 7.0
 _BUCKET_WIDTH = _C * math.log((1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR))
 # Bucket numbers of positive values are positive: sorted numbers are sorted values, negative ones mirrored.
 _OFFSET = 2_000
+_CODE_BITS, _CODE_SHIFT = 17, 1 << 16
 
 Codes = NDArray[np.int64]
 
@@ -36,17 +37,31 @@ class SketchError(ValueError):
     """The bytes are no sketch of this version."""
 
 
-def build(values: NDArray[np.float64], groups: NDArray[np.integer], group_count: int) -> list[bytes]:
+def build(
+    values: NDArray[np.float64], groups: NDArray[np.integer], group_count: int, *, onto: Sequence[bytes] = ()
+) -> list[bytes]:
     """Return one sketch per group: `values` float64[n], `groups` int[n] in [0, group_count).
 
-    NaN is unknown and not counted. Raises ValueError for infinite values.
+    `onto` holds what each group had before, empty bytes for nothing; the result is of all values. NaN is unknown and not
+    counted. Raises ValueError for infinite values, SketchError for bytes that are no sketch.
     """
     known = ~np.isnan(values)
-    codes = _codes(np.asarray(values[known], dtype=np.float64))
-    # Two sorted keys in one number: there are fewer than 2**17 codes.
-    keys, counts = np.unique((groups[known].astype(np.int64) << 17) + (codes + (1 << 16)), return_counts=True)
-    bounds = np.searchsorted(keys, np.arange(group_count + 1, dtype=np.int64) << 17)
-    return _encode((keys & ((1 << 17) - 1)) - (1 << 16), counts.astype(np.int64), bounds)
+    keys = _keys(groups[known].astype(np.int64), _codes(np.asarray(values[known], dtype=np.float64)))
+    counts = np.ones(len(keys), dtype=np.int64)
+    if any(onto):
+        owners, codes, before = _decode_many(onto)
+        keys = np.concatenate((keys, _keys(owners, codes)))
+        counts = np.concatenate((counts, before))
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    totals = np.zeros(len(distinct), dtype=np.int64)
+    np.add.at(totals, inverse.reshape(-1), counts)
+    bounds = np.searchsorted(distinct, np.arange(group_count + 1, dtype=np.int64) << _CODE_BITS)
+    return _encode((distinct & ((1 << _CODE_BITS) - 1)) - _CODE_SHIFT, totals, bounds)
+
+
+def _keys(groups: Codes, codes: Codes) -> Codes:
+    """Return two sort keys in one number: there are fewer than 2**17 codes."""
+    return (groups << _CODE_BITS) + (codes + _CODE_SHIFT)
 
 
 def merge(first: bytes, second: bytes) -> bytes:
@@ -141,15 +156,33 @@ def _leb128(numbers: Codes) -> tuple[bytes, NDArray[np.int64]]:
 
 def _decode(sketch: bytes) -> tuple[Codes, Codes]:
     """Return ascending bucket numbers and their counts."""
-    if not sketch:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    octets = np.frombuffer(bytes(sketch), dtype=np.uint8)
-    ends = np.flatnonzero(octets[1:] < 0x80)
-    if octets[0] != _VERSION or octets[-1] >= 0x80 or len(ends) % 2:
+    _, codes, counts = _decode_many([sketch])
+    return codes, counts
+
+
+def _decode_many(sketches: Sequence[bytes]) -> tuple[Codes, Codes, Codes]:
+    """Return for every bucket of every sketch: the sketch's position, the bucket's number, its count."""
+    filled = [place for place, sketch in enumerate(sketches) if sketch]
+    if not filled:
+        nothing = np.empty(0, dtype=np.int64)
+        return nothing, nothing, nothing
+    if any(sketches[place][0] != _VERSION or sketches[place][-1] >= 0x80 for place in filled):
+        raise SketchError("these bytes are no quantile sketch of version 1")
+    octets = np.frombuffer(b"".join(bytes(sketches[place])[1:] for place in filled), dtype=np.uint8)
+    stops = np.cumsum([len(sketches[place]) - 1 for place in filled])
+    ends = np.flatnonzero(octets < 0x80)
+    # How many numbers each sketch holds: two per bucket.
+    sizes = np.diff(np.searchsorted(ends, stops), prepend=0)
+    if (sizes % 2).any() or not sizes.all():
         raise SketchError("these bytes are no quantile sketch of version 1")
     starts = np.concatenate(([0], ends[:-1] + 1))
-    place = np.arange(len(octets) - 1) - np.repeat(starts, ends - starts + 1)
-    numbers = np.add.reduceat((octets[1:].astype(np.int64) & 0x7F) << (7 * place), starts)
+    place_in_number = np.arange(len(octets)) - np.repeat(starts, ends - starts + 1)
+    numbers = np.add.reduceat((octets.astype(np.int64) & 0x7F) << (7 * place_in_number), starts)
     gaps, counts = numbers[0::2].copy(), numbers[1::2]
-    gaps[0] = (gaps[0] >> 1) ^ -(gaps[0] & 1)
-    return np.cumsum(gaps), counts
+    heads = np.concatenate(([0], np.cumsum(sizes // 2)[:-1]))
+    gaps[heads] = (gaps[heads] >> 1) ^ -(gaps[heads] & 1)
+    running = np.cumsum(gaps)
+    # Each sketch's numbers start anew: take off what the ones before it add up to.
+    before = np.concatenate(([0], running))[heads]
+    codes = running - np.repeat(before, sizes // 2)
+    return np.repeat(np.array(filled, dtype=np.int64), sizes // 2), codes, counts

@@ -75,6 +75,10 @@ class Pipeline:
         self._series = SeriesIds()
         self._days = AttachedDays()
 
+    def close(self) -> None:
+        """Release the log's connections."""
+        self._log.close()
+
     def ingest(self, task: Dispatch) -> Outcome:
         """Run one attempt; never raises for anything that a later attempt may survive."""
         with cursors.holding_lock(task.cursor_id) as held:

@@ -9,6 +9,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import close_old_connections
 
+import sentinel.worker_process  # noqa: F401  # for its signals
 from alerting import retention as alert_retention
 from detection.baselines import BaselineStore
 from ingestion import partitions, retention

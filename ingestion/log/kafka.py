@@ -19,7 +19,8 @@ from ingestion.log.base import Chunk, LogUnavailable, NewRecord, OffsetOutOfRang
 # New partitions and recreated topics are seen after this.
 METADATA_MAX_AGE_MS = 5_000
 LAST_CALENDAR_MS = 253_402_300_799_999
-FETCH_BYTES = 16 * 1024 * 1024
+# Four times a batch of usual size would be fetched in vain: what is prefetched beyond a range is dropped.
+FETCH_BYTES = 4 * 1024 * 1024
 
 
 @contextmanager
