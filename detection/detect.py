@@ -20,6 +20,7 @@ from psycopg2.extras import execute_values
 
 from detection import metrics
 from detection.explain import explain
+from detection.fold import Rows
 from detection.kinds import TYPE_OF_METRIC, Level
 from detection.verdict import SeriesKey, Shift, Verdict
 from ingestion import copy_text
@@ -96,6 +97,12 @@ class AnomalyRow:
             detectors=self.detectors,
             samples=self.samples,
         )
+
+
+def rows_of(events: EventBatch) -> Rows:
+    """Return the metric columns of new events, in the order of `detection.profile.METRICS`."""
+    values = np.stack([events.latency_ms, events.total_tokens, events.cost_usd], axis=1)
+    return Rows(np.array(events.offsets, np.int64), events.series_index, events.series_keys, values)
 
 
 def anomaly_id(project_id: int, event_id: uuid.UUID, timestamp_us: int, metric: str) -> uuid.UUID:

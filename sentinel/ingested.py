@@ -57,6 +57,20 @@ class Committed:
     alerts: Enqueued
 
 
+def counts_of(task: Dispatch, prepared: Prepared, *, stored: int, late: int, anomalies: int) -> Counts:
+    """Return what became of the offsets of the range."""
+    rejected = len(prepared.rejected)
+    return Counts(
+        stored=stored,
+        duplicates=len(prepared.events) - stored - late,
+        rejected=rejected,
+        late=late,
+        control=prepared.chunk.next_offset - task.start - len(prepared.events) - rejected,
+        anomalies=anomalies,
+        unknown_fields=sum(item.unknown_fields for item in prepared.events.accepted),
+    )
+
+
 def count_committed(cursor: PartitionCursor, prepared: Prepared, committed: Committed) -> None:
     """Add to the metrics what has been committed."""
     counts, records = committed.counts, prepared.chunk.records

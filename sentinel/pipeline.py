@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
-import numpy as np
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
@@ -29,12 +28,12 @@ from alerting.from_anomalies import enqueue_alerts
 from detection import metrics as detection_metrics
 from detection.baselines import BaselineStore
 from detection.config import Config, UnknownConfig, current_config
-from detection.detect import AnomalyRow, anomaly_rows, insert_anomalies, insert_shifts
-from detection.fold import PartitionState, Rows
+from detection.detect import AnomalyRow, anomaly_rows, insert_anomalies, insert_shifts, rows_of
+from detection.fold import PartitionState
 from detection.rebuild import EventsMissing
 from ingestion import cursor as cursors
 from ingestion import metrics
-from ingestion.batches import Counts, write_batch
+from ingestion.batches import write_batch
 from ingestion.cursor import Dispatch
 from ingestion.dead_letters import RejectedRecord, store_dead_letters
 from ingestion.decode import Decoded, decode_records
@@ -55,7 +54,7 @@ from ingestion.scrubbed_header import joined, read_scrubbed
 from ingestion.series import SeriesIds
 from ingestion.store import STAGED_BATCHES_AFTER_DUPLICATE, PartitionMissing, store_events
 from sentinel.hints import send_range
-from sentinel.ingested import Committed, Prepared, count_committed
+from sentinel.ingested import Committed, Prepared, count_committed, counts_of
 from sentinel.outcome import Outcome, described, outcome_of
 
 logger = structlog.get_logger(__name__)
@@ -245,7 +244,7 @@ class Pipeline:
         add_to_rollups(new, cursor_id=cursor.pk, series_ids=series_ids, after_window=progress.after_window)
         store_dead_letters(prepared.rejected, project_id=cursor.project_id, cursor_id=cursor.pk)
 
-        counts = _counts(task, prepared, stored=len(new), late=late, anomalies=len(anomalies))
+        counts = counts_of(task, prepared, stored=len(new), late=late, anomalies=len(anomalies))
         batch_id = write_batch(
             cursor_id=cursor.pk,
             attempt=task.attempt,
@@ -284,7 +283,7 @@ class Pipeline:
         """Score, then learn, what the series limit admits; write what was found."""
         try:
             with detection_metrics.DETECTION_LATENCY_SECONDS.time():
-                verdicts = state.advance(_rows(new), end_offset=end_offset, profile=config.profile)
+                verdicts = state.advance(rows_of(new), end_offset=end_offset, profile=config.profile)
         except Exception as error:
             detection_metrics.DETECTION_ERRORS.labels(type(error).__name__).inc()
             raise
@@ -294,25 +293,6 @@ class Pipeline:
         insert_anomalies(anomalies)
         insert_shifts(state.take_shifts(), cursor_id=cursor.pk, series_ids=series_ids)
         return anomalies
-
-
-def _rows(events: EventBatch) -> Rows:
-    """Return the metric columns of new events, in the order of `detection.profile.METRICS`."""
-    values = np.stack([events.latency_ms, events.total_tokens, events.cost_usd], axis=1)
-    return Rows(np.array(events.offsets, np.int64), events.series_index, events.series_keys, values)
-
-
-def _counts(task: Dispatch, prepared: Prepared, *, stored: int, late: int, anomalies: int) -> Counts:
-    rejected = len(prepared.rejected)
-    return Counts(
-        stored=stored,
-        duplicates=len(prepared.events) - stored - late,
-        rejected=rejected,
-        late=late,
-        control=prepared.chunk.next_offset - task.start - len(prepared.events) - rejected,
-        anomalies=anomalies,
-        unknown_fields=sum(item.unknown_fields for item in prepared.events.accepted),
-    )
 
 
 @contextmanager
