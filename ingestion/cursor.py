@@ -98,13 +98,13 @@ _START = """
     UPDATE ingestion_partitioncursor
     SET started_at = now(), phase = 'read', backend_pid = pg_backend_pid(),
         backend_start = nullif(current_setting('sentinel.backend_start', true), '')::timestamptz
-    WHERE id = %s AND attempt = %s AND next_offset = %s AND halted_reason = ''
+    WHERE id = %s AND attempt = %s AND ended_attempt < attempt AND next_offset = %s AND halted_reason = ''
     RETURNING *
 """
 
 
 def start_attempt(task: Dispatch) -> PartitionCursor | None:
-    """Mark the attempt as started and return its cursor; None when a newer attempt or a commit has overtaken it."""
+    """Mark the attempt as started and return its cursor; None when it was given up or overtaken."""
     _remember_backend_start()
     for cursor in PartitionCursor.objects.raw(_START, [task.cursor_id, task.attempt, task.start]):
         cursor.project = known_project(cursor.project_id)
@@ -193,7 +193,7 @@ def lock_position(cursor_id: int) -> Position:
 
 _ADVANCE = """
     UPDATE ingestion_partitioncursor
-    SET next_offset = %(next_offset)s, ended_attempt = %(attempt)s, strikes = 0, suspect_end = NULL, retry_at = NULL,
+    SET next_offset = %(next_offset)s, ended_attempt = attempt, strikes = 0, suspect_end = NULL, retry_at = NULL,
         last_error = '', phase = '', progressed_at = now(), stage_batches = %(stage_batches)s,
         watermark = %(watermark)s, started_at = NULL, backend_pid = NULL, backend_start = NULL,
         attempt = attempt + %(hand_over)s, dispatches = %(hand_over)s,
@@ -224,7 +224,6 @@ def advance(
             _ADVANCE,
             {
                 "next_offset": next_offset,
-                "attempt": task.attempt,
                 "hand_over": hand_over,
                 "dispatched_end": dispatched_end,
                 "stage_batches": stage_batches,

@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Any
 
 import redis
 import structlog
 from django.conf import settings
 from kombu.exceptions import OperationalError
+from kombu.pools import ProducerPool, producers
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
 from sentinel.celery import app
 
 logger = structlog.get_logger(__name__)
 
 GENERATION_SECONDS = 1.0
+# Neither the bridge's one thread nor a worker between two ranges may wait longer for Redis.
+TIMEOUT_SECONDS = 1.0
+UNSENT_RETRY_SECONDS = 1.0
 
 
 def send_range(task: Dispatch) -> None:
-    """Queue `ingest_range`; what cannot be sent is dispatched again by the bridge's timer."""
+    """Queue `ingest_range`, or say in the cursor that this attempt will not start, so that the bridge tries again.
+
+    Without that the bridge would wait as for a busy worker, twice as long after every failure.
+    """
     try:
-        app.send_task(
-            "sentinel.ingest_range",
-            args=(task.cursor_id, task.start, task.end, task.attempt),
-            queue=settings.SENTINEL_QUEUE_INGEST,
-            # A task that waited longer than any re-dispatch timer has been replaced.
-            expires=300,
-            retry=False,
-        )
+        with _producers().acquire(block=True) as producer:
+            app.send_task(
+                "sentinel.ingest_range",
+                args=(task.cursor_id, task.start, task.end, task.attempt),
+                queue=settings.SENTINEL_QUEUE_INGEST,
+                # A task that waited longer than any re-dispatch timer has been replaced.
+                expires=300,
+                producer=producer,
+                retry=False,
+            )
     except (OperationalError, redis.RedisError, OSError) as error:
-        logger.warning("bridge.send_failed", cursor=task.cursor_id, error=type(error).__name__)
+        logger.warning("range.unsent", cursor=task.cursor_id, error=type(error).__name__)
+        cursors.end_attempt(task, error="unsent", retry_seconds=UNSENT_RETRY_SECONDS)
+
+
+@cache
+def _producers() -> ProducerPool:
+    """Return the connections for sending; they give up at once where Celery's own retry for seconds."""
+    options = {"max_retries": 0, "socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+    pool: ProducerPool = producers[app.connection_for_write(transport_options=options)]
+    return pool
 
 
 class BrokerGeneration:
@@ -39,8 +61,10 @@ class BrokerGeneration:
     def __init__(self) -> None:
         self._client = redis.Redis.from_url(
             settings.REDIS_URL,
-            socket_timeout=settings.REDIS_SOCKET_TIMEOUT_SECONDS,
-            socket_connect_timeout=settings.REDIS_SOCKET_TIMEOUT_SECONDS,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            # The client's own default waits seconds between attempts.
+            retry=Retry(NoBackoff(), 0),
         )
         self._asked_at = float("-inf")
         self._run_id: str | None = None

@@ -1,0 +1,83 @@
+"""Sending to a Redis that is away: nobody waits, and the range is tried again soon."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ingestion import cursor as cursors
+from ingestion.cursor import Dispatch
+from ingestion.models import PartitionCursor, Project
+from sentinel.hints import UNSENT_RETRY_SECONDS, BrokerGeneration, send_range
+from tests.services import RedisServer
+
+SOON_SECONDS = 1.5
+
+
+@pytest.fixture
+def task(transactional_db: None) -> Dispatch:
+    cursor = PartitionCursor.objects.create(
+        project=Project.objects.create(slug="hints", name="hints"),
+        cluster_id="cluster",
+        topic_id="topic",
+        topic="hints",
+        partition=0,
+    )
+    dispatched = cursors.dispatch(cursor, end=10)
+    assert dispatched is not None
+    return dispatched
+
+
+def seconds_to_send(task: Dispatch) -> float:
+    started_at = time.monotonic()
+    send_range(task)
+    return time.monotonic() - started_at
+
+
+def test_sending_to_a_dead_redis_does_not_wait(task: Dispatch, redis_server: RedisServer) -> None:
+    send_range(task)
+    redis_server.kill()
+    assert [seconds_to_send(task) < SOON_SECONDS for _ in range(3)] == [True] * 3
+
+
+def test_an_unsent_range_is_dispatched_again_in_a_second(task: Dispatch, redis_server: RedisServer) -> None:
+    redis_server.kill()
+    send_range(task)
+    cursor = PartitionCursor.objects.get(pk=task.cursor_id)
+    assert cursor.ended_attempt == task.attempt
+    assert cursor.retry_at is not None
+    assert cursor.dispatched_at is not None
+    assert (cursor.retry_at - cursor.dispatched_at).total_seconds() < UNSENT_RETRY_SECONDS + SOON_SECONDS
+
+
+def test_an_attempt_that_was_given_up_never_starts(task: Dispatch, redis_server: RedisServer) -> None:
+    redis_server.kill()
+    send_range(task)
+    assert cursors.start_attempt(task) is None
+
+
+def test_a_range_is_sent_again_once_redis_is_back(task: Dispatch, redis_server: RedisServer) -> None:
+    send_range(task)
+    redis_server.kill()
+    send_range(task)
+    redis_server.restart()
+    cursor = PartitionCursor.objects.get(pk=task.cursor_id)
+    again = cursors.dispatch(cursor, end=10)
+    assert again is not None
+    send_range(again)
+    cursor.refresh_from_db()
+    assert cursor.ended_attempt < again.attempt
+
+
+def test_the_generation_changes_with_a_restart_and_is_unknown_meanwhile(redis_server: RedisServer) -> None:
+    generation = BrokerGeneration()
+    before = generation()
+    redis_server.kill()
+    time.sleep(1.1)
+    asked_at = time.monotonic()
+    assert generation() is None
+    assert time.monotonic() - asked_at < SOON_SECONDS
+    redis_server.restart()
+    time.sleep(1.1)
+    assert generation() not in {None, before}
