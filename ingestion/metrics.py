@@ -90,7 +90,7 @@ PARTITION_LAG = Gauge(
 )
 PARTITIONS_HALTED = Gauge(
     "sentinel_partitions_halted",
-    "Partitions that wait for a human; `sentinel partitions list` says why (partitions).",
+    "Partitions that wait for a human; the admin says why (partitions).",
     multiprocess_mode="mostrecent",
 )
 BRIDGE_DISPATCHES = Counter(
