@@ -46,3 +46,4 @@ def run(args: argparse.Namespace) -> int:
             f"--loglevel={settings.SENTINEL_LOG_LEVEL}",
         ]
     )
+    return 0
