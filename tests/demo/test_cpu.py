@@ -9,7 +9,8 @@ import time
 
 from sentinel.demo.cpu import CpuMeter, tree_seconds
 
-BURN = "import time\nwhile time.process_time() < 0.3: pass"
+# The kernel counts in ticks of a hundredth of a second: burn some more than what is asked for.
+BURN = "import time\nwhile time.process_time() < 0.35: pass"
 
 
 def test_a_child_that_ended_counts_with_its_parent() -> None:
