@@ -19,7 +19,7 @@ def test_redis_lets_only_the_holder_of_the_password_in(tmp_path: Path) -> None:
     with redis.Redis.from_url(service.url) as client:
         assert client.ping()
     with (
-        redis.Redis(port=service.port, retry=Retry(NoBackoff(), 0)) as stranger,
+        redis.Redis(host=ports.LOOPBACK, port=service.port, retry=Retry(NoBackoff(), 0)) as stranger,
         pytest.raises(redis.AuthenticationError),
     ):
         stranger.ping()
