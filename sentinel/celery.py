@@ -22,6 +22,7 @@ app.conf.update(
     },
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    worker_consumer="sentinel.consumer:Consumer",
     task_publish_retry=False,
     result_backend=None,
     task_ignore_result=True,
