@@ -7,6 +7,7 @@ consumer's position, never "until the last offset was seen": a range may end in 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from ingestion.log.base import Chunk, LogUnavailable, NewRecord, OffsetOutOfRang
 
 # New partitions and recreated topics are seen after this.
 METADATA_MAX_AGE_MS = 5_000
+# A poll does not return for a transaction marker alone, although the position moves: look at it now and then.
+POLL_MS = 100
 LAST_CALENDAR_MS = 253_402_300_799_999
 # Four times a batch of usual size would be fetched in vain: what is prefetched beyond a range is dropped.
 FETCH_BYTES = 4 * 1024 * 1024
@@ -121,8 +124,11 @@ class KafkaLog:
             consumer.assign([target])
             consumer.seek(target, start)
             records, position = self._poll_range(consumer, target, start, end, max_bytes)
-            end_offset = consumer.highwater(target)
-        return Chunk(records, position, position if end_offset is None else max(end_offset, position))
+            end_offset = position
+            if (consumer.highwater(target) or 0) > position:
+                # The high watermark counts records of open transactions, which cannot be read yet.
+                end_offset = max(position, consumer.end_offsets([target])[target])
+        return Chunk(records, position, end_offset)
 
     def _poll_range(
         self, consumer: Any, target: TopicPartition, start: int, end: int, max_bytes: int
@@ -130,11 +136,10 @@ class KafkaLog:
         records: list[Record] = []
         size = 0
         position = start
-        while position < end and size < max_bytes:
-            polled = consumer.poll(timeout_ms=self._timeout_ms, max_records=end - position).get(target, ())
-            previous, position = position, consumer.position(target)
-            if position == previous:
-                break  # The end of the log, or nothing committed within the timeout.
+        deadline = time.monotonic() + self._timeout_ms / 1000
+        while position < end and size < max_bytes and time.monotonic() < deadline:
+            polled = consumer.poll(timeout_ms=POLL_MS, max_records=end - position).get(target, ())
+            position = consumer.position(target)
             for item in polled:
                 if item.offset >= end or size >= max_bytes:
                     return records, min(item.offset, end)

@@ -46,7 +46,7 @@ LOG = [event(n) if n % 50 else event(max(0, n - 30)) for n in range(1200)]
 @pytest.fixture
 def reference(partition: Partition, worker: Worker) -> dict[str, Sequence[Any]]:
     partition.append(*LOG)
-    worker.drain(partition, batch_records=len(LOG))
+    worker.drain(partition, batch_records=3_000)
     found = picture(partition)
     assert len(found["anomalies"]) > 10
     assert len(found["events"]) == len(set(LOG))
