@@ -19,8 +19,9 @@ ALLOWED_HOSTS = env.listing("SENTINEL_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]
 CSRF_TRUSTED_ORIGINS = env.listing("SENTINEL_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "sentinel",  # before unfold: its templates replace some of unfold's
+    "unfold.apps.BasicAppConfig",
+    "sentinel.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -29,7 +30,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "sentinel",
     "ingestion",
     "detection",
     "alerting",
@@ -152,6 +152,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "sentinel.formats"
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
@@ -175,6 +176,12 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sentinel API",
     "VERSION": "1",
+    "DESCRIPTION": (
+        "Every call belongs to one project: the one of the API key in `Authorization: Bearer sk_sentinel_…`. Under "
+        "`sentinel up` calls from the same machine need no key and are of the default project. Times are UTC. Errors "
+        'are `{"error": {code, message, fields}}` and name each field with the reason; further pages are in the '
+        "`Link` header."
+    ),
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -184,4 +191,5 @@ UNFOLD = {
     "SITE_TITLE": "Sentinel",
     "SITE_HEADER": "Sentinel",
     "SITE_SYMBOL": "monitoring",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/sentinel/icon.svg"}],
 }

@@ -1,7 +1,9 @@
 """Every address of the web process."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from api.views import health
@@ -18,6 +20,8 @@ handler500 = "api.errors.server_error"
 
 urlpatterns = [
     path("", index, name="index"),
+    # Browsers ask for it wherever they show an answer without a page of ours, such as /health/ready.
+    path("favicon.ico", RedirectView.as_view(url=static("sentinel/icon.svg"))),
     path("admin/", admin.site.urls),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

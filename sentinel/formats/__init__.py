@@ -1,0 +1,1 @@
+"""How times are written: on call one compares seconds, with logs that are in UTC."""
