@@ -56,3 +56,13 @@ def test_a_stuck_session_is_ended_only_while_it_is_the_one_that_started(partitio
     assert cursor is not None
     cursor.backend_start = None
     assert cursors.terminate_backend(cursor) is False
+
+
+def test_an_attempt_that_was_dispatched_while_another_committed_has_ended_with_it(partition: Partition) -> None:
+    slow = cursors.dispatch(partition.cursor, end=1)
+    assert slow is not None
+    assert cursors.start_attempt(slow) is not None
+    needless = cursors.dispatch(partition.cursor, end=1)
+    assert needless is not None
+    assert cursors.advance(slow, next_offset=1, end_offset=1, batch_records=1, stage_batches=0, watermark=None) is None
+    assert partition.cursor.ended_attempt == needless.attempt
