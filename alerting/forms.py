@@ -8,6 +8,7 @@ from django import forms
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from alerting.models import AlertRule, check_anomaly_types, check_secret
+from detection.kinds import TYPE_OF_METRIC
 
 
 class AnomalyTypesField(forms.CharField):
@@ -30,7 +31,7 @@ class AlertRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # takes no para
     anomaly_types = AnomalyTypesField(
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Names separated by commas, such as latency_spike, cost_anomaly. Empty: every type.",
+        help_text=f"Names separated by commas; empty: every type. Those found today: {', '.join(TYPE_OF_METRIC.values())}.",
     )
     new_secret = forms.CharField(
         required=False,

@@ -35,7 +35,7 @@ def explain(
     The arguments are the fields of `verdict.Verdict`.
     """
     name, centre = ("median", median) if method in _FROM_MEDIAN else ("mean", mean)
-    compared, expected = _compared(observed, centre, direction), _with_unit(centre, metric)
+    compared, expected = _compared(observed, centre, direction), with_unit(centre, metric)
     if flat:
         was = "was mostly" if method in _FROM_MEDIAN else "had always been"
         place = f"{compared} the baseline, which {was} {expected}"
@@ -48,7 +48,7 @@ def explain(
     if others:
         evidence.append(f"also {', '.join(others)}")
     evidence.append(f"{samples:,} {'sample' if samples == 1 else 'samples'}")
-    return f"{metric} was {_with_unit(observed, metric)}, {place} ({'; '.join(evidence)})"
+    return f"{metric} was {with_unit(observed, metric)}, {place} ({'; '.join(evidence)})"
 
 
 def _compared(observed: float, centre: float, direction: str) -> str:
@@ -77,8 +77,14 @@ def _figure(value: float) -> str:
     return one if abs(float(one.replace(",", "")) - value) < 1e-9 or abs(value) >= 10.0 else f"{value:,.2f}"
 
 
-def _with_unit(value: float, metric: str) -> str:
+def with_unit(value: float, metric: str) -> str:
+    """Return a value of `metric` for people: "15,234 ms", "$0.0012"."""
     return _UNITS.get(metric, "{}").format(_number(value))
+
+
+def measured(value: float | None, metric: str) -> str:
+    """Return the same of a value that may be unknown."""
+    return "-" if value is None else with_unit(value, metric)
 
 
 def _number(value: float) -> str:

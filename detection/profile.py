@@ -73,6 +73,16 @@ class Profile:
         return cls(detectors=assignments, **sizes)
 
 
+def documented_defaults() -> dict[str, Any]:
+    """Return the settings that stand for `Profile()`, every one by its documented name."""
+    sizes = {each.name: each.default for each in dataclasses.fields(Profile) if each.name != "detectors"}
+    detectors = {
+        kind.label: dataclasses.asdict(kind()) | {"sensitivity": "medium", "metrics": list(kind.metrics)}  # type: ignore[call-overload]
+        for kind in DETECTORS
+    }
+    return {"enabled_detectors": list(detectors), "baseline": sizes, **detectors}
+
+
 def _mapping(value: object, key: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ProfileError(f"{key} must be a mapping, not {type(value).__name__}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,8 +10,6 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.paginator import InfinitePaginator
 
 if TYPE_CHECKING:
@@ -28,9 +25,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[type-arg]  # unfold's class takes
     list_per_page = 50
     show_full_result_count = False
     paginator = InfinitePaginator
-    list_before_template = "ingestion/empty_hint.html"
     empty_hint: ClassVar[str] = ""
-    list_display_links: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse: the pipeline writes these rows."""
@@ -84,11 +79,3 @@ class TimeRangeFilter(admin.SimpleListFilter):
 def time_range_of(field: str) -> type[TimeRangeFilter]:
     """Return the filter over another column than `created_at`."""
     return type(f"{field.title()}RangeFilter", (TimeRangeFilter,), {"column": field})
-
-
-def as_code(value: Any) -> SafeString:
-    """Show text or JSON as it is, wrapped and escaped."""
-    if value is None:
-        return SafeString("-")
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ NEWEST = 10
 class SentinelAdminSite(AdminSite):
     """Shows apps and models in the order of `ORDER`, and on the start page what happened last."""
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Show halted partitions and the newest anomalies above the list of pages."""
         return super().index(request, {**_what_happened(request), **(extra_context or {})})
 

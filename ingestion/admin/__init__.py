@@ -4,6 +4,7 @@ from ingestion.admin.dead_letters import DeadLetterAdmin, LateEventAdmin
 from ingestion.admin.events import EventAdmin
 from ingestion.admin.partitions import BatchAdmin, GapAdmin, PartitionCursorAdmin
 from ingestion.admin.projects import ProjectAdmin, TopicAdmin
+from ingestion.admin.series import SeriesAdmin
 
 __all__ = [
     "BatchAdmin",
@@ -13,5 +14,6 @@ __all__ = [
     "LateEventAdmin",
     "PartitionCursorAdmin",
     "ProjectAdmin",
+    "SeriesAdmin",
     "TopicAdmin",
 ]

@@ -9,11 +9,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from unfold.decorators import display
 
 from ingestion.dead_letters import replay
 from ingestion.log.base import LogUnavailable
 from ingestion.models import DeadLetter, LateEvent
-from ingestion.record_admin import RecordAdmin, TimeRangeFilter, as_code
+from ingestion.record_admin import RecordAdmin, TimeRangeFilter
+from ingestion.record_cells import as_record, figure
 from ingestion.reject import RejectReason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,14 +46,16 @@ class ReasonFilter(admin.SimpleListFilter):
 class DeadLetterAdmin(RecordAdmin):
     """Rejected records with their reason; the action sends the scrubbed payload through the log again."""
 
-    list_display = ["created_at", "reason", "field", "message", "stage", "status", "size_bytes", "cursor", "log_offset"]
-    list_display_links = ["created_at"]
+    list_display = [
+        "created_at", "message", "field", "reason", "stage", "status_shown", "size_shown", "cursor", "log_offset",
+    ]  # fmt: skip
+    list_display_links = ["created_at", "message"]
     list_filter = [WeekFilter, "status", ReasonFilter, "project"]
     list_select_related = ["cursor", "project"]
     actions = ["replay_chosen"]
     fieldsets = [
         (None, {"fields": ["reason", "field", "message", "stage", "status", "replayed_at"]}),
-        ("Record", {"fields": ["payload_shown", "size_bytes", "sha256_shown"]}),
+        ("Record", {"fields": ["payload_shown", "size_shown", "sha256_shown"]}),
         ("Where from", {"fields": ["project", "cursor", "log_offset", "log_time", "created_at"]}),
     ]
     empty_hint = "No record was rejected in this time."
@@ -73,10 +77,20 @@ class DeadLetterAdmin(RecordAdmin):
             f"{counts['replayed']} replayed, {counts['skipped']} skipped (replayed before, or kept without payload).",
         )
 
+    @display(description="status", label={"open": "warning", "replayed": "success"})  # type: ignore[untyped-decorator]
+    def status_shown(self, letter: DeadLetter) -> str:
+        """Show the status as a coloured label."""
+        return letter.status
+
+    @admin.display(description="size, bytes")
+    def size_shown(self, letter: DeadLetter) -> str:
+        """Show the size of the record as it came."""
+        return figure(letter.size_bytes)
+
     @admin.display(description="Payload, scrubbed", empty_value="not kept: it could not be scrubbed")
     def payload_shown(self, letter: DeadLetter) -> SafeString | None:
         """Show what was kept of the record."""
-        return as_code(letter.payload) if letter.payload else None
+        return as_record(letter.payload) if letter.payload else None
 
     @admin.display(description="SHA-256")
     def sha256_shown(self, letter: DeadLetter) -> str:
@@ -109,4 +123,4 @@ class LateEventAdmin(RecordAdmin):
     @admin.display(description="Payload, scrubbed")
     def payload_shown(self, event: LateEvent) -> SafeString:
         """Show the event."""
-        return as_code(event.payload)
+        return as_record(event.payload)

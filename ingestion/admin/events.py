@@ -9,9 +9,11 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from unfold.decorators import display
 
 from ingestion.models import Event
-from ingestion.record_admin import RecordAdmin, TimeRangeFilter, as_code
+from ingestion.record_admin import RecordAdmin, TimeRangeFilter
+from ingestion.record_cells import as_code, as_list, as_pairs, figure, link, links
 
 
 class ReceivedFilter(TimeRangeFilter):
@@ -42,7 +44,7 @@ class EventAdmin(RecordAdmin):
     """Search by event id (at any time), trace id, service or model (within the time range)."""
 
     list_display = [
-        "timestamp", "project", "service", "model", "latency_ms", "total_tokens", "cost_usd", "has_errors", "event_id",
+        "timestamp", "service", "model", "latency_shown", "tokens_shown", "cost_shown", "state", "event_id", "project",
     ]  # fmt: skip
     list_display_links = ["timestamp"]
     list_filter = [ReceivedFilter, "project", "has_errors"]
@@ -55,10 +57,10 @@ class EventAdmin(RecordAdmin):
         "`sentinel replay FILE`."
     )
     fieldsets = [
-        (None, {"fields": ["timestamp", "project", "service", "model", "event_id", "flags", "pii"]}),
+        (None, {"fields": ["timestamp", "project", "service", "model", "event_id", "related", "state", "flags_shown", "pii_shown"]}),
         ("Measured", {"fields": [
-            "latency_ms", "ttft_ms", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens",
-            "cache_write_tokens", "reasoning_tokens", "token_source", "cost_usd", "cost_source", "sample_weight",
+            "latency_shown", "ttft_shown", "tokens_shown", "prompt_tokens", "completion_tokens", "cached_tokens",
+            "cache_write_tokens", "reasoning_tokens", "token_source", "cost_shown", "cost_source", "sample_weight",
         ]}),
         ("Content, scrubbed", {"fields": [
             "prompt", "prompt_length", "response", "response_length", "finish_reason", "errors_shown",
@@ -93,6 +95,53 @@ class EventAdmin(RecordAdmin):
         chosen = queryset.filter(service=term) | queryset.filter(model=term) | queryset.filter(trace_id=term)
         return chosen, False
 
+    @admin.display(description="latency, ms")
+    def latency_shown(self, event: Event) -> str:
+        """Show how long the call took."""
+        return figure(event.latency_ms)
+
+    @admin.display(description="time to first token, ms")
+    def ttft_shown(self, event: Event) -> str:
+        """Show how long the first token took."""
+        return figure(event.ttft_ms)
+
+    @admin.display(description="tokens")
+    def tokens_shown(self, event: Event) -> str:
+        """Show the sum of both parts."""
+        return figure(event.total_tokens)
+
+    @admin.display(description="cost, USD")
+    def cost_shown(self, event: Event) -> str:
+        """Show the cost; unknown is a dash, not 0."""
+        return figure(event.cost_usd)
+
+    @display(description="state", label={"error": "danger"})  # type: ignore[untyped-decorator]
+    def state(self, event: Event) -> str:
+        """Show a coloured label for a call that failed."""
+        return "error" if event.has_errors else "ok"
+
+    @admin.display(description="Related")
+    def related(self, event: Event) -> SafeString:
+        """Link to what was found in the event and to its series."""
+        return links(
+            link("anomalies", "detection_anomaly_changelist", query={"q": event.event_id, "range": "30d"}),
+            link(
+                "series and baseline",
+                "ingestion_series_changelist",
+                query={"service": event.service, "model": event.model, "project": event.project_id},
+            ),
+        )
+
+    @admin.display(description="Limits exceeded")
+    def flags_shown(self, event: Event) -> SafeString:
+        """Show the limits that the event exceeds."""
+        return as_list(event.flags)
+
+    @admin.display(description="Scrubbed, by type")
+    def pii_shown(self, event: Event) -> SafeString:
+        """Show how much was scrubbed."""
+        return as_pairs(event.pii)
+
     @admin.display(description="Prompt")
     def prompt(self, event: Event) -> SafeString:
         """Show the scrubbed prompt."""
@@ -111,7 +160,7 @@ class EventAdmin(RecordAdmin):
     @admin.display(description="Metadata")
     def metadata_shown(self, event: Event) -> SafeString:
         """Show the metadata."""
-        return as_code(event.metadata)
+        return as_pairs(event.metadata)
 
     @admin.display(description="Tool calls")
     def tool_calls_shown(self, event: Event) -> SafeString:
@@ -126,4 +175,4 @@ class EventAdmin(RecordAdmin):
     @admin.display(description="Features")
     def features_shown(self, event: Event) -> SafeString:
         """Show the features."""
-        return as_code(event.features)
+        return as_pairs(event.features)
