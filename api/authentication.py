@@ -32,6 +32,8 @@ class Caller:
     project: Project
     scopes: frozenset[str] = field(default_factory=frozenset)
     is_authenticated: bool = True
+    # What the scopes are those of, for the 403.
+    named: str = "the key"
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller has `scope`; `admin` includes every other."""
@@ -51,7 +53,7 @@ class CallerAuthentication(BaseAuthentication):
             return caller_of_key(text), None
         project = _loopback_project(request)
         if project is not None:
-            return Caller(project, LOOPBACK_SCOPES), None
+            return Caller(project, LOOPBACK_SCOPES, named="a call from this machine without a key"), None
         raise _unauthenticated(
             ErrorCode.NOT_AUTHENTICATED,
             "Send an API key as `Authorization: Bearer sk_sentinel_…`; make one in the admin or with `sentinel keys create`.",

@@ -21,5 +21,5 @@ class HasScope(BasePermission):
         if caller.may(needed):
             return True
         has = ", ".join(sorted(caller.scopes)) or "none"
-        message = f"This endpoint needs the scope {needed}; the key has: {has}."
+        message = f"This endpoint needs the scope {needed}; {caller.named} has: {has}."
         raise ApiError(403, ErrorCode.MISSING_SCOPE, message)

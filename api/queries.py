@@ -77,6 +77,10 @@ def _hours() -> serializers.DecimalField:
         required=False,
         min_value=Decimal("0.0001"),
         max_value=Decimal(MAX_HOURS),
+        error_messages={
+            "max_digits": f"Ensure this value is less than or equal to {MAX_HOURS}.",
+            "max_whole_digits": f"Ensure this value is less than or equal to {MAX_HOURS}.",
+        },
         help_text="How far back from now; default: as long as the project keeps its data.",
     )
 

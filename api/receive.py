@@ -96,7 +96,7 @@ def split_json(body: bytes) -> Envelope:
     if isinstance(envelope, Rejected):
         raise _invalid_body(envelope.field, envelope.message)
     if not envelope.events:
-        raise _invalid_body("events", "must have at least one event")
+        raise _invalid_body("events", "events must have at least one event")
     return envelope
 
 

@@ -148,5 +148,11 @@ class TestLoopback:
         assert response.status_code == 403
 
 
+@pytest.mark.usefixtures("_loopback")
+def test_what_loopback_may_not_do_is_not_said_of_a_key(anonymous: Client) -> None:
+    error = anonymous.post("/api/v1/dead-letters/1/replay").json()["error"]
+    assert "a call from this machine without a key has: ingest, read" in error["message"]
+
+
 def test_loopback_needs_a_key_unless_the_setting_names_a_project(anonymous: Client) -> None:
     assert anonymous.get(URL, REMOTE_ADDR="127.0.0.1").status_code == 401

@@ -140,6 +140,7 @@ def test_a_series_beyond_the_cap_is_found_by_its_full_name(reader: Client, add_e
     ("query", "field", "reason"),
     [
         ({"hours": "0"}, "hours", "Ensure this value is greater than or equal to 0.0001."),
+        ({"hours": "1000000000"}, "hours", "Ensure this value is less than or equal to 87840."),
         ({"hours": "nan"}, "hours", "A valid number is required."),
         ({"hours": "inf"}, "hours", "A valid number is required."),
         ({"hours": "yesterday"}, "hours", "A valid number is required."),
