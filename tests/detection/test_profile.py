@@ -6,7 +6,7 @@ import pytest
 
 from detection.detectors.cusum import CUSUM
 from detection.detectors.z_score import ZScore
-from detection.profile import METRICS, Profile, ProfileError
+from detection.profile import METRICS, Profile, ProfileError, documented_defaults
 from detection.registry import DETECTORS
 
 DOCUMENTED: dict[str, Any] = {
@@ -74,3 +74,7 @@ def test_a_wrong_configuration_says_which_key_and_what_is_allowed(settings: dict
 def test_every_detector_names_itself_once() -> None:
     names = [name for kind in DETECTORS for name in {kind.method, kind.label}]
     assert len(names) == len(set(names))
+
+
+def test_the_documented_defaults_stand_for_no_setting_at_all() -> None:
+    assert Profile.from_dict(documented_defaults()) == Profile()

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff() -> Client:
+    from django.contrib.auth.models import User
+
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+    return client
+
+
+def test_what_matters_on_call_comes_first(staff: Client) -> None:
+    apps = staff.get("/admin/").context["app_list"]
+    assert [app["name"] for app in apps][:4] == ["Detection", "Ingestion", "Alerting", "API"]
+    assert apps[0]["models"][0]["object_name"] == "Anomaly"
+
+
+def test_the_start_page_says_that_ingestion_has_halted(staff: Client) -> None:
+    from ingestion.models import PartitionCursor, Project
+
+    assert "halted" not in staff.get("/admin/").content.decode()
+    project = Project.objects.get(slug="default")
+    PartitionCursor.objects.create(project=project, topic="t", partition=0, halted_reason="the log was replaced")
+    assert "the log was replaced" in staff.get("/admin/").content.decode()
+
+
+def test_who_may_not_see_anomalies_is_not_shown_them() -> None:
+    from django.contrib.auth.models import User
+
+    client = Client()
+    client.force_login(User.objects.create_user("eve", is_staff=True))
+    assert "Newest anomalies" not in client.get("/admin/").content.decode()
+
+
+def test_times_are_in_utc_with_seconds(staff: Client) -> None:
+    from django.utils.formats import localize
+
+    now = timezone.now()
+    assert localize(now) == f"{now:%Y-%m-%d %H:%M:%S} UTC"
