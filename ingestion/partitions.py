@@ -110,6 +110,7 @@ def drop_expired(*, today: date | None = None) -> list[str]:
             return []
         oldest = today - timedelta(days=longest_retention_days())
         for table in TABLES:
+            dropped += _finish_drops(table.name)
             if table.keeps_history:
                 dropped += [_drop(table.name, day) for day in attached_days(table.name) if day < oldest]
         dropped += _drop_consumed_inbox(today)
@@ -125,11 +126,47 @@ def _drop(table: str, day: date) -> str:
             cursor.execute(f'ALTER TABLE "{table}" DETACH PARTITION "{name}" CONCURRENTLY')
         finally:
             cursor.execute("RESET lock_timeout")
+    _remove(table, name)
+    return name
+
+
+def _remove(table: str, name: str) -> None:
+    """Drop a detached day; its rows are recorded in the same transaction."""
     with transaction.atomic(), connection.cursor() as cursor:
         if table == "events":
             cursor.execute(RECORD_EXPIRED.format(source=f'SELECT cursor_id FROM "{name}"'), ["events"])
         cursor.execute(f'DROP TABLE "{name}"')
-    return name
+
+
+_PENDING = """
+    SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+    WHERE inhparent = %s::regclass AND inhdetachpending
+"""
+_DETACHED = """
+    SELECT relname FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace AND relname ~ %s
+    AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = pg_class.oid)
+"""
+
+
+def _finish_drops(table: str) -> list[str]:
+    """Finish what was begun and interrupted: by a transaction that held on for too long, or by a crash.
+
+    A pending partition is invisible, and no other of its table can be detached before it is finished.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_PENDING, [table])
+        for (name,) in cursor.fetchall():
+            cursor.execute("SET lock_timeout = '2s'")
+            try:
+                cursor.execute(f'ALTER TABLE "{table}" DETACH PARTITION "{name}" FINALIZE')
+            finally:
+                cursor.execute("RESET lock_timeout")
+        cursor.execute(_DETACHED, [rf"^{table}_\d{{8}}$"])
+        names = [name for (name,) in cursor.fetchall()]
+    for name in names:
+        _remove(table, name)
+    return names
 
 
 # The audit adds what is recorded here to the rows that are there.

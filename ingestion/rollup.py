@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from ingestion import sketch
 from ingestion.event_batch import EventBatch, Floats, Ints, SeriesKey
 
 WINDOW_SECONDS = 30
+# Whole numbers up to here are exact in a float.
+MAX_EXACT = 2.0**53
 
 Booleans = npt.NDArray[np.bool_]
 Groups = npt.NDArray[np.int64]
@@ -43,6 +46,21 @@ class Grouped:
         known = ~np.isnan(values)
         totals: list[float] = np.bincount(self.index[known], values[known], minlength=len(self)).tolist()
         return totals
+
+    def exact_total(self, values: Floats, *, decimal_places: int) -> list[Decimal]:
+        """Return the sum of the known values of each group, each value rounded to so many places first.
+
+        Whole numbers, because sums of floats depend on how they are grouped, and so on how the log was cut.
+        """
+        known = ~np.isnan(values)
+        units = np.rint(values[known] * 10.0**decimal_places)
+        if np.abs(units).sum() < MAX_EXACT:
+            totals = [int(total) for total in np.bincount(self.index[known], units, minlength=len(self)).tolist()]
+        else:
+            totals = [0] * len(self)
+            for group, unit in zip(self.index[known].tolist(), units.tolist(), strict=True):
+                totals[group] += int(unit)
+        return [Decimal(total).scaleb(-decimal_places) for total in totals]
 
     def extreme(self, values: Floats, reduce: np.ufunc, start: float) -> list[float | None]:
         found = np.full(len(self), start)
@@ -143,20 +161,20 @@ def _rows(batch: EventBatch, groups: Grouped, *, cursor_id: int, after_window: B
         list(groups.series_ids),
         list(groups.windows_s),
         list(groups.count(everything)),
-        list(groups.total(batch.sample_weight)),
+        list(groups.exact_total(batch.sample_weight, decimal_places=6)),
         list(groups.count(batch.has_errors)),
         list(groups.count(after_window)),
         list(groups.count(~np.isnan(batch.latency_ms))),
-        list(groups.total(batch.latency_ms)),
+        list(groups.exact_total(batch.latency_ms, decimal_places=3)),
         list(groups.extreme(batch.latency_ms, np.minimum, np.inf)),
         list(groups.extreme(batch.latency_ms, np.maximum, -np.inf)),
         list(groups.count(~np.isnan(batch.ttft_ms))),
-        list(groups.total(batch.ttft_ms)),
+        list(groups.exact_total(batch.ttft_ms, decimal_places=3)),
         list(groups.count(~np.isnan(batch.total_tokens))),
         [int(value) for value in groups.total(batch.prompt_tokens)],
         [int(value) for value in groups.total(batch.completion_tokens)],
         list(groups.count(~np.isnan(batch.cost_usd))),
-        list(groups.total(batch.cost_usd)),
+        list(groups.exact_total(batch.cost_usd, decimal_places=9)),
         *_sketches(batch, groups, cursor_id=cursor_id),
     ]
     return list(zip(*columns, strict=True))

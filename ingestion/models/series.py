@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.db import models
 
 from ingestion.models.cursor import PartitionCursor
@@ -25,6 +27,11 @@ class Series(models.Model):
         return f"{self.service} / {self.model}"
 
 
+def _exact(*, decimal_places: int, help_text: str = "") -> models.DecimalField[Decimal, Decimal]:
+    """Return a column for sums that do not depend on the order or grouping of what is added, as floats do."""
+    return models.DecimalField(max_digits=40, decimal_places=decimal_places, help_text=help_text)
+
+
 class MetricRollup(models.Model):
     """Thirty seconds of one series as one partition saw it; readers sum over cursors.
 
@@ -37,23 +44,23 @@ class MetricRollup(models.Model):
     series = models.ForeignKey(Series, on_delete=models.DO_NOTHING, related_name="+")
     window_start = models.DateTimeField()
     events = models.BigIntegerField()
-    weight = models.FloatField(help_text="Sum of sample weights: what `events` stands for.")
+    weight = _exact(decimal_places=6, help_text="Sum of sample weights: what `events` stands for.")
     errors = models.BigIntegerField()
     late_events = models.BigIntegerField(help_text="Older than the partition's watermark allowed; not scored.")
     latency_count = models.BigIntegerField()
-    latency_sum = models.FloatField()
+    latency_sum = _exact(decimal_places=3)
     latency_min = models.FloatField(null=True)
     latency_max = models.FloatField(null=True)
     latency_sketch = models.BinaryField(null=True)
     ttft_count = models.BigIntegerField()
-    ttft_sum = models.FloatField()
+    ttft_sum = _exact(decimal_places=3)
     ttft_sketch = models.BinaryField(null=True)
     tokens_count = models.BigIntegerField()
     prompt_tokens_sum = models.BigIntegerField()
     completion_tokens_sum = models.BigIntegerField()
     tokens_sketch = models.BinaryField(null=True)
     cost_count = models.BigIntegerField()
-    cost_sum = models.FloatField()
+    cost_sum = _exact(decimal_places=9)
     cost_sketch = models.BinaryField(null=True)
 
     class Meta:

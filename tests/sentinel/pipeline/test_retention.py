@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection
+import psycopg2
+import pytest
+from django.db import OperationalError, connection
 
 from ingestion.audit import audit
 from ingestion.models import DeadLetter, Event, Project
@@ -76,3 +78,40 @@ def test_partitions_reach_from_the_oldest_kept_day_to_three_days_ahead(partition
     assert days[0] <= today - timedelta(days=30)
     assert days[-1] == today + timedelta(days=3)
     assert len(days) == (days[-1] - days[0]).days + 1
+
+
+def test_a_drop_that_a_long_reader_interrupted_is_finished_later(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1), event(2, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    Project.objects.update(retention_days=5)
+    name = f"events_{OLD:%Y%m%d}"
+    with psycopg2.connect(_dsn()) as reader:
+        reader.cursor().execute("SELECT count(*) FROM events")
+        with pytest.raises(OperationalError):
+            drop_expired()
+    reader.close()
+    drop_expired()
+    assert name not in tables()
+    assert OLD.date() not in attached_days("events")
+    assert problems(partition) == []
+
+
+def test_a_day_that_a_crash_left_detached_is_removed(partition: Partition, worker: Worker) -> None:
+    partition.append(event(2, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    name = f"events_{OLD:%Y%m%d}"
+    with connection.cursor() as sql:
+        sql.execute(f"ALTER TABLE events DETACH PARTITION {name}")
+    assert problems(partition) == ["1 of 1 rows stored are missing"]
+    assert name in drop_expired()
+    assert name not in tables()
+    assert problems(partition) == []
+
+
+def tables() -> list[str]:
+    return connection.introspection.table_names()
+
+
+def _dsn() -> str:
+    assert connection.connection is not None
+    return str(connection.connection.dsn)

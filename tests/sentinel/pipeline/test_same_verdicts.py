@@ -18,7 +18,8 @@ ANOMALY = (
 )
 EVENT = "event_id, timestamp, log_offset, service, model, latency_ms, total_tokens, cost_usd, scored, prompt_text"
 ROLLUP = """
-    SELECT service, model, window_start, events, errors, latency_count, latency_min, latency_max, latency_sketch, tokens_sketch,
+    SELECT service, model, window_start, events, weight, errors, late_events, latency_count, latency_sum, ttft_count,
+           ttft_sum, tokens_count, cost_count, cost_sum, latency_min, latency_max, latency_sketch, tokens_sketch,
            cost_sketch, prompt_tokens_sum, completion_tokens_sum
     FROM metric_rollup JOIN ingestion_series series ON series.id = series_id
     WHERE series.project_id = %s ORDER BY 1, 2, 3
