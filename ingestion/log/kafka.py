@@ -12,10 +12,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExistsError
 
 from ingestion.log.base import Chunk, LogUnavailable, NewRecord, OffsetOutOfRange, PartitionId, Record
+
+logger = structlog.get_logger(__name__)
 
 # New partitions and recreated topics are seen after this.
 METADATA_MAX_AGE_MS = 5_000
@@ -184,17 +187,41 @@ class KafkaAppender:
             return self._producer
 
     def append(self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float) -> None:
-        with _translated_errors():
-            producer = self._client()
-            futures = [
-                producer.send(topic, key=record.key, value=record.value, headers=list(record.headers))
-                for record in records
-            ]
-            for future in futures:
-                future.get(timeout=timeout_seconds)
+        producer = None
+        try:
+            with _translated_errors():
+                producer = self._client()
+                futures = [
+                    producer.send(topic, key=record.key, value=record.value, headers=list(record.headers))
+                    for record in records
+                ]
+                for future in futures:
+                    future.get(timeout=timeout_seconds)
+        except LogUnavailable:
+            self._replace(producer)
+            raise
+
+    def _replace(self, failed: Any) -> None:
+        """Let the next append make a new producer.
+
+        An idempotent producer of kafka-python 3.0 whose batch has expired loses its id and waits for another for ever.
+        """
+        with self._lock:
+            if failed is None or self._producer is not failed:
+                return
+            self._producer = None
+        # Closing flushes, which takes as long as the outage: nobody waits for it.
+        threading.Thread(target=_close_quietly, args=(failed,), name="kafka-producer-close", daemon=True).start()
 
     def close(self) -> None:
         with self._lock:
-            if self._producer is not None:
-                self._producer.close(timeout=5)
-            self._producer = None
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            _close_quietly(producer)
+
+
+def _close_quietly(producer: Any) -> None:
+    try:
+        producer.close(timeout=5)
+    except KafkaError as error:
+        logger.info("kafka.producer_close_failed", error=type(error).__name__)

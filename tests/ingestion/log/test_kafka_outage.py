@@ -1,0 +1,41 @@
+"""An outage of the broker ends with the outage: the process that lived through it appends again."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from ingestion.log.base import LogUnavailable, NewRecord
+from ingestion.log.kafka import KafkaAppender, KafkaLog
+from tests.services import KafkaBroker
+
+pytestmark = pytest.mark.slow
+
+REQUEST_SECONDS = 2.0
+
+
+def test_appending_works_again_after_an_outage_longer_than_the_delivery_timeout(kafka: KafkaBroker) -> None:
+    brokers = kafka.brokers.split(",")
+    topic = f"outage-{uuid.uuid4()}"
+    log = KafkaLog(brokers, security={}, request_timeout_seconds=10)
+    log.create_topics([topic], partitions=1)
+    log.close()
+    appender = KafkaAppender(brokers, security={}, request_timeout_seconds=REQUEST_SECONDS)
+    appender.append(topic, [NewRecord(None, b"before")], timeout_seconds=10)
+
+    kafka.kill()
+    with pytest.raises(LogUnavailable):
+        appender.append(topic, [NewRecord(None, b"during")], timeout_seconds=REQUEST_SECONDS)
+    time.sleep(REQUEST_SECONDS + 2)
+    kafka.restart()
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            appender.append(topic, [NewRecord(None, b"after")], timeout_seconds=REQUEST_SECONDS)
+            break
+        except LogUnavailable:
+            assert time.monotonic() < deadline, "the appender never recovered"
+    appender.close()
