@@ -83,7 +83,8 @@ class Bridge:
             return False
         dispatched = self._serve(rows, ends)
         self._membership.report({(row.topic, row.partition): row.next_offset for row in rows})
-        idle = all(ends.get((row.topic, row.partition), 0) <= row.next_offset for row in rows)
+        waiting = [row for row in rows if not row.halted_reason]
+        idle = all(ends.get((row.topic, row.partition), 0) <= row.next_offset for row in waiting)
         self._membership.wait(IDLE_WAIT_SECONDS if idle else BUSY_WAIT_SECONDS, ends=ends, idle=idle)
         return dispatched
 

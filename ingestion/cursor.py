@@ -44,7 +44,7 @@ _DISPATCH = """
         retry_at = NULL, dispatches = dispatches + 1, backend_pid = NULL, backend_start = NULL
     WHERE id = (
         SELECT id FROM ingestion_partitioncursor
-        WHERE id = %s AND next_offset = %s AND attempt = %s AND halted_reason = ''
+        WHERE id = %s AND next_offset = %s AND attempt = %s AND ended_attempt = %s AND halted_reason = ''
         FOR UPDATE SKIP LOCKED
     )
     RETURNING attempt
@@ -54,7 +54,7 @@ _DISPATCH = """
 def dispatch(cursor: PartitionCursor, *, end: int) -> Dispatch | None:
     """Mark the next attempt on [next_offset, end); None when somebody else moved the cursor or holds its row."""
     with connection.cursor() as sql:
-        sql.execute(_DISPATCH, [end, cursor.pk, cursor.next_offset, cursor.attempt])
+        sql.execute(_DISPATCH, [end, cursor.pk, cursor.next_offset, cursor.attempt, cursor.ended_attempt])
         row = sql.fetchone()
     return Dispatch(cursor.pk, cursor.next_offset, end, row[0]) if row else None
 

@@ -37,8 +37,6 @@ def send_range(task: Dispatch) -> None:
                 "sentinel.ingest_range",
                 args=(task.cursor_id, task.start, task.end, task.attempt),
                 queue=settings.SENTINEL_QUEUE_INGEST,
-                # A task that waited longer than any re-dispatch timer has been replaced.
-                expires=300,
                 producer=producer,
                 retry=False,
             )
