@@ -13,6 +13,7 @@ from unfold.decorators import display
 
 from detection.explain import measured, with_unit
 from detection.models import Anomaly
+from ingestion.models import Project
 from ingestion.record_admin import RecordAdmin, TimeRangeFilter
 from ingestion.record_cells import NOTHING, as_list, as_pairs, figure, link, links
 
@@ -29,8 +30,11 @@ class OfEventFilter(TimeRangeFilter):
         self._by_id = _as_uuid(request.GET.get("q", "")) is not None
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep what happened within the range."""
-        return queryset if self._by_id else super().queryset(request, queryset)
+        """Keep what happened within the range; the projects are named so that the index (project, time) serves."""
+        if self._by_id:
+            return queryset
+        projects = list(Project.objects.values_list("pk", flat=True))
+        return super().queryset(request, queryset).filter(project__in=projects)
 
 
 @admin.register(Anomaly)
