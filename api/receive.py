@@ -6,15 +6,18 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import msgspec
 from django.conf import settings
 
 from api.errors import ApiError, ErrorCode, FieldError
 from api.metrics import HTTP_EVENTS
+from ingestion.content import original_length
 from ingestion.envelope import Envelope, split_envelope
+from ingestion.event import Event, PromptInfo, ResponseInfo
 from ingestion.headers import ProducerStamp, write_stamp
 from ingestion.http_topic import http_topic
 from ingestion.limits import MAX_BODY_EVENTS, Limits
@@ -25,11 +28,14 @@ from ingestion.project_scrubber import project_scrubber
 from ingestion.reject import Rejected
 from ingestion.scrub import scrub_events
 from ingestion.scrubbed_header import write_scrubbed
+from ingestion.series_key import series_key
 from ingestion.validate import Accepted, decode_event, encode_event, is_late
 
 IDEMPOTENCY_NAMESPACE = uuid.UUID("5ec1a3d0-52b7-5f0e-9c39-53454e540002")
 APPEND_TIMEOUT_SECONDS = 10.0
 SECONDS_PER_DAY = 86_400
+
+_Part = TypeVar("_Part", PromptInfo, ResponseInfo)
 
 
 class Append(Protocol):
@@ -116,7 +122,7 @@ def _invalid_body(field: str, reason: str) -> ApiError:
 
 def judge(events: Sequence[bytes], *, project: Project, idempotency_key: str | None) -> Verdicts:
     """Decode and validate every event alone."""
-    limits = Limits(max_event_bytes=settings.SENTINEL_MAX_EVENT_BYTES, keep_embeddings=project.keep_embeddings)
+    limits = _limits(project)
     return Verdicts(
         [
             decode_event(
@@ -130,6 +136,10 @@ def judge(events: Sequence[bytes], *, project: Project, idempotency_key: str | N
     )
 
 
+def _limits(project: Project) -> Limits:
+    return Limits(max_event_bytes=settings.SENTINEL_MAX_EVENT_BYTES, keep_embeddings=project.keep_embeddings)
+
+
 def _event_id(project: Project, idempotency_key: str | None, index: int) -> uuid.UUID:
     """Return the id of an event that has none: the same for the same request sent again, where it has a key."""
     if idempotency_key is None:
@@ -137,20 +147,49 @@ def _event_id(project: Project, idempotency_key: str | None, index: int) -> uuid
     return uuid.uuid5(IDEMPOTENCY_NAMESPACE, json.dumps([project.pk, idempotency_key, index]))
 
 
-def append_accepted(envelope: Envelope, verdicts: Verdicts, *, project: Project, append: Append) -> None:
-    """Scrub the accepted events and append them; returns once they are durable, raises `LogUnavailable` otherwise."""
-    indexes = [index for index, verdict in enumerate(verdicts.of_events) if isinstance(verdict, Accepted)]
+def scrub_accepted(envelope: Envelope, verdicts: Verdicts, *, project: Project) -> tuple[Verdicts, list[NewRecord]]:
+    """Scrub the accepted events and return the final verdicts with the records to append.
+
+    Placeholders may be longer than what they replace, so the scrubbed event is judged as the worker will judge it:
+    what would become a dead letter there is rejected here, where its sender learns of it.
+    """
+    of_events = list(verdicts.of_events)
+    indexes = [index for index, verdict in enumerate(of_events) if isinstance(verdict, Accepted)]
     scrubbed = scrub_events(verdicts.accepted, project_scrubber(project))
-    records = [
-        _record(accepted, counts, envelope.stamp(index))
-        for index, (accepted, counts) in zip(indexes, scrubbed, strict=True)
-    ]
+    limits = _limits(project)
+    records = []
+    for index, (accepted, counts) in zip(indexes, scrubbed, strict=True):
+        payload = encode_event(_with_lengths(accepted))
+        verdict = decode_event(payload, log_time_us=None, default_event_id=None, limits=limits)
+        if isinstance(verdict, Rejected):
+            of_events[index] = replace(verdict, message=f"{verdict.message}; measured after scrubbing")
+        else:
+            records.append(_record(accepted.event, payload, counts, envelope.stamp(index)))
+    return Verdicts(of_events), records
+
+
+def _with_lengths(accepted: Accepted) -> Event:
+    """Return the event with the lengths of the texts as they were sent, which the worker cannot measure any more.
+
+    Digests of cut texts are there already.
+    """
+    event = accepted.event
+    prompt = _with_length(event.prompt, accepted.prompt_length)
+    response = _with_length(event.response, accepted.response_length)
+    if prompt is event.prompt and response is event.response:
+        return event
+    return msgspec.structs.replace(event, prompt=prompt, response=response)
+
+
+def _with_length(part: _Part, length: int | None) -> _Part:
+    return part if original_length(part) == length else msgspec.structs.replace(part, original_length=length)
+
+
+def append_records(records: Sequence[NewRecord], *, project: Project, append: Append) -> None:
+    """Append to the project's topic; returns once all are durable, raises `LogUnavailable` otherwise."""
     append(http_topic(project), records, timeout_seconds=APPEND_TIMEOUT_SECONDS)
 
 
-def _record(accepted: Accepted, counts: Mapping[str, int] | None, stamp: ProducerStamp | None) -> NewRecord:
-    event = accepted.event
-    # One series stays in one partition, so that its baseline is in one place.
-    key = f"{event.service_name}\0{event.model}".encode()
+def _record(event: Event, payload: bytes, counts: Mapping[str, int] | None, stamp: ProducerStamp | None) -> NewRecord:
     headers = [*(write_stamp(stamp) if stamp is not None else ()), *write_scrubbed(counts)]
-    return NewRecord(key, encode_event(event), headers)
+    return NewRecord(series_key(event), payload, headers)

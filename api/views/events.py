@@ -14,7 +14,7 @@ from api.body import read_body
 from api.documentation import events as doc
 from api.errors import ApiError, ErrorCode, FieldError, envelope, invalid_parameter
 from api.models import Scope
-from api.receive import Append, Verdicts, append_accepted, judge, split_json, split_lines
+from api.receive import Append, Verdicts, append_records, judge, scrub_accepted, split_json, split_lines
 from api.views.base import ApiView
 from ingestion.envelope import Envelope
 from ingestion.log.producer import append
@@ -51,8 +51,9 @@ class EventsView(ApiView):
         body = _body(request)
         received = split(body)
         verdicts = judge(received.events, project=self.caller.project, idempotency_key=key)
-        if verdicts.accepted:
-            append_accepted(received, verdicts, project=self.caller.project, append=self.append)
+        verdicts, records = scrub_accepted(received, verdicts, project=self.caller.project)
+        if records:
+            append_records(records, project=self.caller.project, append=self.append)
         verdicts.count()
         return _answer(verdicts, received, retention_days=self.caller.project.retention_days)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -213,6 +214,43 @@ def test_personal_data_is_scrubbed_before_the_log_sees_it(http: Sender, log: Fak
     assert "hunter2" not in text
     assert "[EMAIL]" in text
     assert read_scrubbed(log.appended[0][1].headers) == {"EMAIL": 3, "SECRET": 1}
+
+
+@pytest.mark.parametrize(
+    ("too_long", "reason"),
+    [
+        ({"metadata": {str(number): "x@b.co " * 37 for number in range(125)}}, "metadata_too_large"),
+        ({"errors": ["x@b.co " * 550] * 250}, "too_large"),
+    ],
+)
+def test_what_placeholders_make_too_long_is_rejected_in_the_answer(
+    http: Sender, log: FakeLog, too_long: dict[str, Any], reason: str
+) -> None:
+    response = http.post([an_event(**too_long), an_event()])
+    assert response.status_code == 202
+    assert [result.get("reason") for result in response.data["results"]] == [reason, None]
+    assert len(log.appended) == 1
+
+
+def test_what_placeholders_make_too_long_is_refused_where_it_is_alone(http: Sender, log: FakeLog) -> None:
+    response = http.post(an_event(metadata={str(number): "x@b.co " * 37 for number in range(125)}))
+    assert response.status_code == 422
+    assert response.data["error"]["fields"][0]["reason"].endswith("; measured after scrubbing")
+    assert not log.appended
+
+
+def test_a_scrubbed_text_keeps_the_length_of_what_was_sent(http: Sender, log: FakeLog) -> None:
+    http.post(an_event(prompt={"text": "Write to ada@example.com"}, response={"text": "Mailed ada@example.com."}))
+    (sent,) = log.events()
+    assert (sent["prompt"]["original_length"], sent["response"]["original_length"]) == (24, 23)
+
+
+def test_a_cut_text_keeps_the_length_and_digest_of_what_was_sent(http: Sender, log: FakeLog) -> None:
+    text = "ada@example.com wrote " * 1_000
+    http.post(an_event(prompt={"text": text}))
+    (sent,) = log.events()
+    assert sent["prompt"]["original_length"] == len(text)
+    assert sent["prompt"]["original_sha256"] == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_user_gets_the_same_pseudonym_however_often_it_is_scrubbed(http: Sender, log: FakeLog) -> None:
