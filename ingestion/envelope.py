@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from ingestion.diagnose import explained
-from ingestion.headers import ProducerStamp, is_valid_stamp, valid_counters
+from ingestion.headers import ProducerStamp, is_producer_id, is_valid_stamp, valid_counters
 from ingestion.limits import MAX_BODY_EVENTS
 from ingestion.reject import WHOLE_EVENT, RefusedError, Rejected, RejectReason
 
@@ -124,9 +124,13 @@ def _stamp(raw: Raw | None) -> ProducerStamp | None:
     producer = None if raw is None else _producer(raw)
     if producer is None:
         return None
+    if not is_producer_id(producer.id):
+        raise RefusedError(
+            RejectReason.BAD_FORMAT, "producer.id", "must be 1 to 128 of the characters A-Z a-z 0-9 . _ : / -"
+        )
     stamp = ProducerStamp(producer.id, producer.epoch, producer.sequence, valid_counters(producer.counters))
     if not is_valid_stamp(stamp):
-        raise RefusedError(RejectReason.OUT_OF_RANGE, "producer", "has an id, epoch or sequence that cannot be stored")
+        raise RefusedError(RejectReason.OUT_OF_RANGE, "producer", "has an epoch or sequence that cannot be stored")
     return stamp
 
 

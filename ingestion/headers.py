@@ -6,6 +6,7 @@ say what it dropped and why. A missing or unreadable stamp never rejects an even
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -15,10 +16,11 @@ HEADER_EPOCH = "sentinel-producer-epoch"
 HEADER_SEQUENCE = "sentinel-producer-sequence"
 HEADER_COUNTERS = "sentinel-producer-counters"
 
-MAX_PRODUCER_ID_CHARACTERS = 128
 MAX_COUNTERS = 32
-MAX_COUNTER_NAME_CHARACTERS = 64
 MAX_VALUE = 2**63 - 1
+
+# Stamps are not scrubbed, so that names in them must not be able to hold what people write: no "@", no blanks.
+_is_name = re.compile(r"[A-Za-z0-9._:/-]{1,128}").fullmatch
 
 _decode_counters = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -67,14 +69,13 @@ def read_stamp(headers: Sequence[tuple[str, bytes]]) -> ProducerStamp | None:
 
 
 def is_valid_stamp(stamp: ProducerStamp) -> bool:
-    """Return whether the id can be stored and the numbers fit a bigint."""
-    producer_id = stamp.producer_id
-    return (
-        0 < len(producer_id) <= MAX_PRODUCER_ID_CHARACTERS
-        and "\0" not in producer_id
-        and 0 <= stamp.epoch <= MAX_VALUE
-        and 0 <= stamp.sequence <= MAX_VALUE
-    )
+    """Return whether the id is a name and the numbers fit a bigint."""
+    return is_producer_id(stamp.producer_id) and 0 <= stamp.epoch <= MAX_VALUE and 0 <= stamp.sequence <= MAX_VALUE
+
+
+def is_producer_id(text: str) -> bool:
+    """Return whether `text` is 1 to 128 letters, digits and ._:/- of ASCII."""
+    return _is_name(text) is not None
 
 
 def valid_counters(counters: dict[str, int]) -> dict[str, int]:
@@ -82,7 +83,7 @@ def valid_counters(counters: dict[str, int]) -> dict[str, int]:
     return {
         name: value
         for name, value in list(counters.items())[:MAX_COUNTERS]
-        if 0 < len(name) <= MAX_COUNTER_NAME_CHARACTERS and "\0" not in name and 0 <= value <= MAX_VALUE
+        if _is_name(name) and 0 <= value <= MAX_VALUE
     }
 
 

@@ -57,6 +57,12 @@ def test_an_envelope_holds_events_and_the_stamp_of_the_first() -> None:
     assert envelope.stamp(1) == ProducerStamp("web-1", 7, 41)
 
 
+def test_a_counter_whose_name_may_be_personal_data_is_dropped() -> None:
+    counters = {"sent": 1, "ada@example.com": 2}
+    envelope = split(json.dumps({"events": [], "producer": PRODUCER | {"counters": counters}}).encode())
+    assert envelope.producer == ProducerStamp("web-1", 7, 40, {"sent": 1})
+
+
 @pytest.mark.parametrize("body", [b"[]", b'{"events": []}', b'{"events": [], "producer": null, "other": 1}'])
 def test_a_body_may_hold_no_event(body: bytes) -> None:
     assert split(body).events == ()
@@ -101,7 +107,12 @@ def test_a_bad_event_is_rejected_alone(bad: bytes, reason: RejectReason, form: b
         (b'{"events": null}', RejectReason.WRONG_TYPE, "events"),
         (b'{"events": [], "producer": 5}', RejectReason.WRONG_TYPE, "producer"),
         (b'{"events": [], "producer": {"id": "a"}}', RejectReason.WRONG_TYPE, "producer"),
-        (b'{"events": [], "producer": {"id": "", "epoch": 1, "sequence": 1}}', RejectReason.OUT_OF_RANGE, "producer"),
+        (b'{"events": [], "producer": {"id": "", "epoch": 1, "sequence": 1}}', RejectReason.BAD_FORMAT, "producer.id"),
+        (
+            b'{"events": [], "producer": {"id": "a@b.co", "epoch": 1, "sequence": 1}}',
+            RejectReason.BAD_FORMAT,
+            "producer.id",
+        ),
         (b'{"events": [], "producer": {"id": "a", "epoch": -1, "sequence": 1}}', RejectReason.OUT_OF_RANGE, "producer"),
     ],
 )
