@@ -20,8 +20,9 @@ from api.models import ApiKey, Scope
 from ingestion.models import Project
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sentinel"'}
-# A proxy on this machine makes every stranger look like loopback; it always sets one of these.
-FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+# A proxy on this machine makes every stranger look like loopback. Many set one of these, but not all: nginx's plain
+# proxy_pass sets none. So this is a second line of defence; the first is to leave SENTINEL_LOOPBACK_PROJECT unset.
+FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
 LOOPBACK_SCOPES = frozenset({Scope.INGEST, Scope.READ})
 
 

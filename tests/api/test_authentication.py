@@ -129,7 +129,7 @@ class TestLoopback:
     def test_other_addresses_need_one(self, anonymous: Client, address: str) -> None:
         assert anonymous.get(URL, REMOTE_ADDR=address).status_code == 401
 
-    @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+    @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
     def test_behind_a_proxy_a_key_is_needed(self, anonymous: Client, header: str) -> None:
         assert error_of(anonymous, **{header: "127.0.0.1"})[1] == "not_authenticated"
 
