@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from ingestion.log.base import NewRecord, Record
 from ingestion.log.producer import append
 from ingestion.models import DeadLetter
 from ingestion.models.dead_letter import DeadLetterStatus
+from ingestion.scrub.payload import ScrubbedPayload
 from ingestion.validate import Rejected
 
 REPLAY_TIMEOUT_SECONDS = 10.0
@@ -24,17 +26,26 @@ REPLAY_HEADER = "sentinel-replay-of"
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record with the reason and its payload, already scrubbed and cut."""
+    """A record with the reason and its payload."""
 
     record: Record
     rejected: Rejected
     stage: str
-    payload: str
+    payload: ScrubbedPayload
+
+
+class SkipReason(enum.StrEnum):
+    """Why a dead letter is not replayed."""
+
+    UNKNOWN = "unknown"
+    REPLAYED = "replayed_before"
+    NO_PAYLOAD = "no_payload"
+    PAYLOAD_CUT = "payload_cut"
 
 
 _INSERT = """
     INSERT INTO ingestion_deadletter
-        (project_id, cursor_id, log_offset, log_time, stage, reason, field, message, size_bytes, sha256, payload, status)
+        (project_id, cursor_id, log_offset, log_time, stage, reason, field, message, size_bytes, sha256, payload, payload_cut, status)
     VALUES %s ON CONFLICT (cursor_id, log_offset) DO NOTHING
 """
 
@@ -49,7 +60,7 @@ def store_dead_letters(rejected: Sequence[RejectedRecord], *, project_id: int, c
             sql.cursor,
             _INSERT,
             rows,
-            template=f"(%s, %s, %s, to_timestamp(%s), {', '.join(['%s'] * 8)})",
+            template=f"(%s, %s, %s, to_timestamp(%s), {', '.join(['%s'] * 9)})",
             page_size=500,
         )
 
@@ -67,30 +78,46 @@ def _row(item: RejectedRecord, *, project_id: int, cursor_id: int) -> tuple[obje
         item.rejected.message[:500],
         len(value),
         hashlib.sha256(value).digest(),
-        item.payload,
+        item.payload.text,
+        item.payload.is_cut,
         DeadLetterStatus.OPEN.value,
     )
 
 
 def replay(dead_letter_ids: Collection[int]) -> Mapping[str, int]:
-    """Append open dead letters to their topic again and mark them; return how many were replayed and skipped.
+    """Append open dead letters to their topic again and mark them.
+
+    Returns how many were "replayed" and "skipped", and of the skipped how many for each `SkipReason` that occurred.
 
     What is sent is the scrubbed payload: it is all that was kept. A second replay of the same letter is skipped.
     Raises `LogUnavailable`; then no letter is marked.
     """
+    ids = set(dead_letter_ids)
     with transaction.atomic():
-        letters = list(
-            DeadLetter.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(pk__in=list(dead_letter_ids), status=DeadLetterStatus.OPEN)
-            .exclude(payload="")
-            .select_related("cursor")
+        found = list(
+            DeadLetter.objects.select_for_update(of=("self",))
+            .filter(pk__in=ids)
+            .select_related("cursor__project")
             .order_by("pk")
         )
+        letters = [letter for letter in found if skip_reason(letter) is None]
         _append_by_topic(letters)
         DeadLetter.objects.filter(pk__in=[letter.pk for letter in letters]).update(
             status=DeadLetterStatus.REPLAYED, replayed_at=Now()
         )
-    return {"replayed": len(letters), "skipped": len(set(dead_letter_ids)) - len(letters)}
+    skips = Counter(reason.value for letter in found if (reason := skip_reason(letter)) is not None)
+    if len(found) < len(ids):
+        skips[SkipReason.UNKNOWN.value] = len(ids) - len(found)
+    return {"replayed": len(letters), "skipped": len(ids) - len(letters), **skips}
+
+
+def skip_reason(letter: DeadLetter) -> SkipReason | None:
+    """Return why a letter cannot be replayed; None where it can."""
+    if letter.status == DeadLetterStatus.REPLAYED:
+        return SkipReason.REPLAYED
+    if not letter.payload:
+        return SkipReason.NO_PAYLOAD
+    return SkipReason.PAYLOAD_CUT if letter.payload_cut else None
 
 
 def _append_by_topic(letters: Sequence[DeadLetter]) -> None:

@@ -60,7 +60,7 @@ LOG_UNAVAILABLE = error(
     "The log did not confirm that everything is durable; send the same events with the same ids again.",
 )
 NOT_REPLAYABLE = error(
-    "It was replayed before, or its payload was not kept.",
+    "It was replayed before, or its payload was not kept whole.",
     "not_replayable",
     "Dead letter 17 was replayed at 2024-11-06T10:25:00Z.",
 )

@@ -20,9 +20,8 @@ from api.pages import next_link
 from api.queries import DeadLettersQuery, TimeRange, iso, time_range
 from api.shapes import dead_letter_shape
 from api.views.base import ApiView
-from ingestion.dead_letters import replay
+from ingestion.dead_letters import SkipReason, replay, skip_reason
 from ingestion.models import DeadLetter
-from ingestion.models.dead_letter import DeadLetterStatus
 
 
 class DeadLettersView(ApiView):
@@ -88,13 +87,18 @@ class ReplayView(ApiView):
         if letter is None:
             raise not_found("Dead letter")
         _refuse_unreplayable(letter)
-        return Response(dict(replay([letter.pk])))
+        counts = replay([letter.pk])
+        return Response({name: counts[name] for name in ("replayed", "skipped")})
 
 
 def _refuse_unreplayable(letter: DeadLetter) -> None:
-    if letter.status == DeadLetterStatus.REPLAYED:
+    reason = skip_reason(letter)
+    if reason is SkipReason.REPLAYED:
         when = iso(letter.replayed_at) if letter.replayed_at else "an unknown time"
         raise ApiError(409, ErrorCode.NOT_REPLAYABLE, f"Dead letter {letter.pk} was replayed at {when}.")
-    if not letter.payload:
+    if reason is SkipReason.NO_PAYLOAD:
         message = f"The payload of dead letter {letter.pk} was not kept, because it could not be scrubbed."
+        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, message)
+    if reason is SkipReason.PAYLOAD_CUT:
+        message = f"The payload of dead letter {letter.pk} was cut when it was set aside; what is left is no event."
         raise ApiError(409, ErrorCode.NOT_REPLAYABLE, message)

@@ -28,6 +28,7 @@ class DeadLetter(models.Model):
     size_bytes = models.IntegerField()
     sha256 = models.BinaryField(max_length=32)
     payload = models.TextField(blank=True)
+    payload_cut = models.BooleanField(default=False, help_text="It was too long to keep whole, and cannot be replayed.")
     status = models.CharField(max_length=10, choices=DeadLetterStatus.choices, default=DeadLetterStatus.OPEN)
     replayed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from ingestion.cut import cut_text
 from ingestion.scrub.pseudonym import user_pseudonym
@@ -14,7 +15,15 @@ _ASCII_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u00(2[013-9a-f]|[346][0-9a-f]|5
 _USER_ID = re.compile(r'("user_id"\s*:\s*)("(?P<text>(?:[^"\\]|\\.)*)"?|(?P<other>[^\s",}\]]+))')
 
 
-def scrub_bytes(raw: bytes, scrubber: Scrubber, max_bytes: int = 10_000) -> str:
+@dataclass(frozen=True, slots=True)
+class ScrubbedPayload:
+    """A payload fit for storage; one that is cut can be shown to people but is no longer what was sent."""
+
+    text: str
+    is_cut: bool
+
+
+def scrub_bytes(raw: bytes, scrubber: Scrubber, max_bytes: int = 10_000) -> ScrubbedPayload:
     """Return a payload as text fit for storage: decoded with replacements, cut, scrubbed, without NUL.
 
     The cut is to `max_bytes` of UTF-8; placeholders may then lengthen the text a little. Never raises for any bytes.
@@ -22,7 +31,8 @@ def scrub_bytes(raw: bytes, scrubber: Scrubber, max_bytes: int = 10_000) -> str:
     text = raw.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
     text = _ASCII_ESCAPE.sub(lambda match: match[1] + chr(int(match[2], 16)), text)
     text = _USER_ID.sub(lambda match: _pseudonymised(match, scrubber), text)
-    return scrubber.scrub([cut_text(text, max_bytes=max_bytes)]).texts[0]
+    shorter = cut_text(text, max_bytes=max_bytes)
+    return ScrubbedPayload(scrubber.scrub([shorter]).texts[0], is_cut=shorter is not text)
 
 
 def _pseudonymised(match: re.Match[str], scrubber: Scrubber) -> str:

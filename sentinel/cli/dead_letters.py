@@ -122,7 +122,6 @@ def _replay(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(dict(counts)))
     else:
-        print(
-            f"{counts['replayed']} replayed, {counts['skipped']} skipped (already replayed, unknown, or kept without payload)"
-        )
+        reasons = ", ".join(f"{name}: {count}" for name, count in counts.items() if name not in ("replayed", "skipped"))
+        print(f"{counts['replayed']} replayed, {counts['skipped']} skipped" + (f" ({reasons})" if reasons else ""))
     return 0

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
+from ingestion.dead_letters import replay
 from ingestion.models import DeadLetter, InboxPartition
 
 URL = "/api/v1/dead-letters"
@@ -97,6 +98,23 @@ class TestReplay:
         assert response.json()["error"]["message"] == (
             f"The payload of dead letter {letter.pk} was not kept, because it could not be scrubbed."
         )
+
+    def test_a_cut_payload_is_not_sent_as_broken_json(self, administrator: Client, add_dead_letter: Add) -> None:
+        letter = add_dead_letter(payload_cut=True)
+        response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert response.status_code == 409
+        assert f"The payload of dead letter {letter.pk} was cut" in response.json()["error"]["message"]
+
+    def test_what_is_skipped_is_counted_by_reason(self, add_dead_letter: Add) -> None:
+        letters = [add_dead_letter(payload_cut=True), add_dead_letter(payload=""), add_dead_letter(status="replayed")]
+        assert replay([0, *(letter.pk for letter in letters)]) == {
+            "replayed": 0,
+            "skipped": 4,
+            "payload_cut": 1,
+            "no_payload": 1,
+            "replayed_before": 1,
+            "unknown": 1,
+        }
 
     def test_needs_the_admin_scope(self, reader: Client, add_dead_letter: Add) -> None:
         assert reader.post(f"{URL}/{add_dead_letter().pk}/replay").status_code == 403

@@ -87,6 +87,13 @@ def test_a_dead_letter_holds_no_personal_data(partition: Partition, worker: Work
     assert "[EMAIL]" in letter.payload
 
 
+def test_a_dead_letter_says_that_its_payload_was_cut(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1, latency_ms="slow"), event(2, latency_ms="slow", errors=["word " * 3_000]))
+    worker.drain(partition, batch_records=10)
+    found = DeadLetter.objects.filter(cursor_id=partition.cursor_id).order_by("log_offset")
+    assert [letter.payload_cut for letter in found] == [False, True]
+
+
 def test_an_event_outside_the_retention_is_kept_aside_as_late(partition: Partition, worker: Worker) -> None:
     partition.append(event(1, timestamp="2019-01-01T00:00:00Z"), event(2))
     worker.drain(partition, batch_records=10)
