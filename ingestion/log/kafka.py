@@ -22,6 +22,8 @@ logger = structlog.get_logger(__name__)
 
 # New partitions and recreated topics are seen after this.
 METADATA_MAX_AGE_MS = 5_000
+# After a broker could not be reached, appends fail at once for so long.
+AWAY_SECONDS = 1.0
 # A poll does not return for a transaction marker alone, although the position moves: look at it now and then.
 POLL_MS = 100
 LAST_CALENDAR_MS = 253_402_300_799_999
@@ -165,26 +167,38 @@ class KafkaAppender:
         self._security = {name: value for name, value in security.items() if value is not None}
         self._timeout_ms = int(request_timeout_seconds * 1000)
         self._lock = threading.Lock()
+        self._away_until = float("-inf")
         self._producer: Any = None
 
     def _client(self) -> Any:
         with self._lock:
             if self._producer is None:
-                self._producer = KafkaProducer(
-                    bootstrap_servers=self._brokers,
-                    client_id="sentinel-http",
-                    acks="all",
-                    enable_idempotence=True,
-                    compression_type="lz4",
-                    linger_ms=5,
-                    max_request_size=2 * 1024 * 1024,
-                    request_timeout_ms=self._timeout_ms,
-                    delivery_timeout_ms=self._timeout_ms + 1_000,
-                    max_block_ms=self._timeout_ms,
-                    metrics_enabled=False,
-                    **self._security,
-                )
+                if time.monotonic() < self._away_until:
+                    raise LogUnavailable("Kafka: no broker could be reached a moment ago")
+                try:
+                    self._producer = self._new_producer()
+                except KafkaError:
+                    # The others that wait for the lock shall not each wait for the broker in turn.
+                    self._away_until = time.monotonic() + AWAY_SECONDS
+                    raise
             return self._producer
+
+    def _new_producer(self) -> Any:
+        return KafkaProducer(
+            bootstrap_servers=self._brokers,
+            client_id="sentinel-http",
+            acks="all",
+            enable_idempotence=True,
+            compression_type="lz4",
+            linger_ms=5,
+            max_request_size=2 * 1024 * 1024,
+            request_timeout_ms=self._timeout_ms,
+            bootstrap_timeout_ms=self._timeout_ms,
+            delivery_timeout_ms=self._timeout_ms + 1_000,
+            max_block_ms=self._timeout_ms,
+            metrics_enabled=False,
+            **self._security,
+        )
 
     def append(self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float) -> None:
         producer = None
