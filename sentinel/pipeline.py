@@ -25,6 +25,7 @@ from django.db import connection, transaction
 
 import sentinel
 from alerting.from_anomalies import enqueue_alerts
+from alerting.rules import load_rules
 from detection import metrics as detection_metrics
 from detection.baselines import BaselineStore
 from detection.config import Config, UnknownConfig, current_config
@@ -200,6 +201,9 @@ class Pipeline:
     def _commit(self, cursor: PartitionCursor, task: Dispatch, prepared: Prepared) -> Committed:
         timely = split_late(prepared.events, retention_seconds=cursor.project.retention_days * 86_400, days=self._days)
         series_ids = self._series.of(prepared.events.take(timely.storable).series_keys)
+        # Kept for a few seconds: nobody waits for these queries while the cursor's row is locked.
+        load_rules([cursor.project_id])
+        current_config(cursor.project_id)
         with connection.wrap_database_errors, transaction.atomic():
             position = cursors.lock_position(cursor.pk)
             if position.next_offset != task.start or position.halted_reason:
