@@ -8,20 +8,27 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from psycopg2.extras import execute_values
 
+from ingestion.event import encode_event
+from ingestion.limits import Limits
 from ingestion.log.base import NewRecord, Record
 from ingestion.log.producer import append
 from ingestion.models import DeadLetter
 from ingestion.models.dead_letter import DeadLetterStatus
 from ingestion.scrub.payload import ScrubbedPayload
-from ingestion.validate import Rejected
+from ingestion.series_key import series_key
+from ingestion.validate import Rejected, decode_event
 
 REPLAY_TIMEOUT_SECONDS = 10.0
 REPLAY_HEADER = "sentinel-replay-of"
+
+_NAMESPACE = uuid.UUID("5ec1a3d0-52b7-5f0e-9c39-53454e540003")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +130,25 @@ def skip_reason(letter: DeadLetter) -> SkipReason | None:
 def _append_by_topic(letters: Sequence[DeadLetter]) -> None:
     by_topic: dict[str, list[NewRecord]] = defaultdict(list)
     for letter in letters:
-        origin = f"{letter.cursor_id}:{letter.log_offset}".encode()
-        by_topic[letter.cursor.topic].append(
-            NewRecord(uuid.uuid4().bytes, letter.payload.encode(), [(REPLAY_HEADER, origin)])
-        )
+        by_topic[letter.cursor.topic].append(_record(letter))
     for topic, records in by_topic.items():
         append(topic, records, timeout_seconds=REPLAY_TIMEOUT_SECONDS)
+
+
+def _record(letter: DeadLetter) -> NewRecord:
+    """Return what to append: an event in the partition of its series, anything else as it was kept.
+
+    An event without an id or a time gets those of its first place in the log, so that it is stored once however often
+    it is replayed: the log may have taken it although the answer, and with it the mark on the letter, was lost.
+    """
+    origin = f"{letter.cursor_id}:{letter.log_offset}"
+    headers = [(REPLAY_HEADER, origin.encode())]
+    verdict = decode_event(
+        letter.payload.encode(),
+        log_time_us=(letter.log_time - _EPOCH) // timedelta(microseconds=1),
+        default_event_id=uuid.uuid5(_NAMESPACE, origin),
+        limits=Limits(keep_embeddings=letter.cursor.project.keep_embeddings),
+    )
+    if isinstance(verdict, Rejected):
+        return NewRecord(origin.encode(), letter.payload.encode(), headers)
+    return NewRecord(series_key(verdict.event), encode_event(verdict.event), headers)

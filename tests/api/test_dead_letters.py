@@ -1,16 +1,30 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.test import Client
 
 from ingestion.dead_letters import replay
+from ingestion.log.base import Record
+from ingestion.log.postgres import PostgresLog
 from ingestion.models import DeadLetter, InboxPartition
 
 URL = "/api/v1/dead-letters"
 Add = Callable[..., DeadLetter]
+VALID = '{"service_name": "chat-api", "model": "gpt-4", "latency_ms": 1, "content_mode": "none"}'
+
+
+def replayed_record(letter: DeadLetter) -> Record:
+    """Replay one letter and return the newest record of the log."""
+    replay([letter.pk])
+    log = PostgresLog()
+    ends = log.end_offsets([(item.topic, item.partition) for item in log.partitions(["llm.telemetry"])])
+    chunks = [log.read(topic, partition, 0, end, max_bytes=10**6) for (topic, partition), end in ends.items()]
+    records = [record for chunk in chunks for record in chunk.records]
+    return max(records, key=lambda record: (record.timestamp_ms, record.offset))
 
 
 def test_a_dead_letter_says_what_is_wrong_and_where_it_lies(reader: Client, add_dead_letter: Add) -> None:
@@ -81,6 +95,30 @@ class TestReplay:
         letter.refresh_from_db()
         assert letter.status == "replayed"
         assert sum(InboxPartition.objects.values_list("end_offset", flat=True)) == 1
+
+    def test_an_event_goes_to_the_partition_of_its_series(self, add_dead_letter: Add) -> None:
+        letter = add_dead_letter(payload=VALID)
+        assert replayed_record(letter).key == b"chat-api\0gpt-4"
+
+    def test_what_is_still_no_event_keeps_its_payload_and_is_keyed_by_its_place(self, add_dead_letter: Add) -> None:
+        letter = add_dead_letter()
+        record = replayed_record(letter)
+        assert record.key == f"{letter.cursor_id}:{letter.log_offset}".encode()
+        assert record.value == letter.payload.encode()
+
+    def test_an_event_without_an_id_or_time_has_the_same_ones_however_often(self, add_dead_letter: Add) -> None:
+        letter = add_dead_letter(payload=VALID)
+        first = json.loads(replayed_record(letter).value or b"")
+        DeadLetter.objects.update(status="open")
+        second = json.loads(replayed_record(letter).value or b"")
+        assert first == second
+        assert first["event_id"]
+        assert datetime.fromisoformat(first["timestamp"]) == letter.log_time
+
+    def test_an_event_keeps_its_own_id(self, add_dead_letter: Add) -> None:
+        event_id = "0192f0c1-2d3e-7abc-8def-0123456789ab"
+        letter = add_dead_letter(payload=VALID[:-1] + f', "event_id": "{event_id}"' + "}")
+        assert json.loads(replayed_record(letter).value or b"")["event_id"] == event_id
 
     def test_a_second_time_is_refused(self, administrator: Client, add_dead_letter: Add) -> None:
         letter = add_dead_letter()
