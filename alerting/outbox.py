@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,8 @@ from alerting.reasons import EntryStatus, SuppressionReason
 from alerting.rules import RuleSnapshot
 
 PAGE_ROWS = 1_000
+# Of one window in one batch: the earliest, and one that alerts instead should that one be given up (alerting.claim).
+PENDING_PER_WINDOW = 2
 
 _INSERT = """
 INSERT INTO alerting_outboxentry (
@@ -65,8 +68,10 @@ def enqueue(
     """Add an entry for every (anomaly, rule) that match; entries that exist already stay as they are.
 
     Anomalies older than the rule allows are entered as suppressed (`stale`), so that a backfill pages nobody; of the
-    repeats of one window within `candidates` only the earliest is entered as pending. Rows are inserted in the order of
-    their ids, so that transactions that meet wait for each other but never in a circle. Neither commits nor rolls back.
+    anomalies of one window within `candidates` only the earliest `PENDING_PER_WINDOW` are entered as pending, the others
+    as suppressed (`duplicate_in_window`); which of the pending ones is sent is decided when they are claimed. Rows are
+    inserted in the order of their ids, so that transactions that meet wait for each other but never in a circle. Neither
+    commits nor rolls back.
     """
     matches = sorted(_matches(candidates, rules), key=lambda match: (match.candidate.timestamp, match.id))
     if not matches:
@@ -95,7 +100,7 @@ def _matches(candidates: Sequence[AlertCandidate], rules: Sequence[RuleSnapshot]
 
 def _rows(matches: Sequence[_Match], *, now: datetime) -> Iterator[tuple[object, ...]]:
     """Yield the rows to insert; `matches` are in the order of their anomalies' time."""
-    seen: set[tuple[object, ...]] = set()
+    pending: Counter[tuple[object, ...]] = Counter()
     for match in matches:
         anomaly = match.candidate
         key = (
@@ -106,9 +111,9 @@ def _rows(matches: Sequence[_Match], *, now: datetime) -> Iterator[tuple[object,
             anomaly.anomaly_type,
             match.window_start,
         )
-        reason = _suppression(match, repeated=key in seen, now=now)
+        reason = _suppression(match, earlier=pending[key], now=now)
         if reason is None:
-            seen.add(key)
+            pending[key] += 1
         yield (
             str(match.id),
             match.rule.id,
@@ -126,10 +131,11 @@ def _rows(matches: Sequence[_Match], *, now: datetime) -> Iterator[tuple[object,
         )
 
 
-def _suppression(match: _Match, *, repeated: bool, now: datetime) -> SuppressionReason | None:
+def _suppression(match: _Match, *, earlier: int, now: datetime) -> SuppressionReason | None:
+    """Return why `match` is not to be sent, if so; `earlier` entries of its window are pending by this batch already."""
     if match.rule.is_stale(match.candidate.timestamp, now=now):
         return SuppressionReason.STALE
-    if repeated:
+    if earlier >= PENDING_PER_WINDOW:
         return SuppressionReason.DUPLICATE_IN_WINDOW
     return None
 

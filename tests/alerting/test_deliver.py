@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from alerting.candidate import AlertCandidate
 from alerting.channels.base import Alert, Channel, ChannelError, Receipt, Target
 from alerting.channels.webhook import WebhookChannel
-from alerting.claim import LEASE, claim_due
+from alerting.claim import LEASE, WAIT, claim_due
 from alerting.deliver import MAX_ABANDONED_CLAIMS, Courier, send_again, send_test
 from alerting.models import AlertClaim, AlertRule, DeliveryAttempt, OutboxEntry
 from alerting.outbox import Enqueued
@@ -134,6 +134,49 @@ def test_a_permanent_failure_is_not_repeated_and_releases_the_window(
         deliver_due(patient_courier)
 
     assert sorted(OutboxEntry.objects.values_list("status", flat=True)) == ["delivered", "failed"]
+
+
+def test_when_the_first_alert_of_a_batch_fails_for_good_its_first_repeat_is_delivered(
+    make_rule: MakeRule, make_candidate: MakeCandidate, put: Put, patient_courier: Courier, clock: ManualClock
+) -> None:
+    with Receiver(Answer(400), Answer(204)) as receiver:
+        make_rule(channel="webhook", webhook_url=receiver.url, webhook_secret=SECRET)
+        batch = put_three_of_one_window(make_candidate, put)
+        for _ in range(3):
+            deliver_due(patient_courier)
+            clock.advance(WAIT.total_seconds())
+
+    sent = [json.loads(request.body)["anomaly"]["id"] for request in receiver.requests]
+    assert sent == [str(anomaly.anomaly_id) for anomaly in batch[:2]]
+    assert statuses_by_time() == [("failed", ""), ("delivered", ""), ("suppressed", "duplicate_in_window")]
+
+
+def test_when_the_first_alert_of_a_batch_is_delivered_its_repeats_never_are(
+    make_rule: MakeRule, make_candidate: MakeCandidate, put: Put, patient_courier: Courier, clock: ManualClock
+) -> None:
+    with Receiver() as receiver:
+        make_rule(channel="webhook", webhook_url=receiver.url, webhook_secret=SECRET)
+        batch = put_three_of_one_window(make_candidate, put)
+        for _ in range(3):
+            deliver_due(patient_courier)
+            clock.advance(WAIT.total_seconds())
+
+    (request,) = receiver.requests
+    assert json.loads(request.body)["anomaly"]["id"] == str(batch[0].anomaly_id)
+    repeat = ("suppressed", "duplicate_in_window")
+    assert statuses_by_time() == [("delivered", ""), repeat, repeat]
+
+
+def put_three_of_one_window(make_candidate: MakeCandidate, put: Put) -> Sequence[AlertCandidate]:
+    """Put three anomalies into the outbox as one batch; return them in the order of their time."""
+    first = make_candidate()
+    batch = [first] + [make_candidate(timestamp=first.timestamp + timedelta(seconds=n)) for n in (1, 2)]
+    put(*batch)
+    return batch
+
+
+def statuses_by_time() -> list[tuple[str, str]]:
+    return list(OutboxEntry.objects.order_by("anomaly_timestamp").values_list("status", "suppression_reason"))
 
 
 def test_410_disables_the_rule_and_says_so(
