@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from ingestion.dead_letters import replay
+from ingestion.dead_letters import SkipReason, replay
 from ingestion.log.base import LogUnavailable
 from ingestion.models import DeadLetter, LateEvent
 from ingestion.record_admin import RecordAdmin, TimeRangeFilter
@@ -72,10 +72,11 @@ class DeadLetterAdmin(RecordAdmin):
         except LogUnavailable:
             messages.error(request, "The log does not answer; nothing was marked as replayed. Try again later.")
             return
-        messages.success(
-            request,
-            f"{counts['replayed']} replayed, {counts['skipped']} skipped (replayed before, or kept without payload).",
+        reasons = ", ".join(
+            f"{counts[reason]} {reason.replace('_', ' ')}" for reason in SkipReason if counts.get(reason)
         )
+        skipped = f", {counts['skipped']} skipped: {reasons}" if counts["skipped"] else ""
+        messages.success(request, f"{counts['replayed']} replayed{skipped}.")
 
     @display(description="status", label={"open": "warning", "replayed": "success"})  # type: ignore[untyped-decorator]
     def status_shown(self, letter: DeadLetter) -> str:

@@ -25,7 +25,7 @@ def replay(client: Client, *letters: DeadLetter) -> str:
 def test_the_action_replays_and_says_how_many(staff: Client, add_dead_letter: Add) -> None:
     letters = [add_dead_letter(), add_dead_letter(payload="")]
     page = replay(staff, *letters)
-    assert "1 replayed, 1 skipped (replayed before, or kept without payload)." in page
+    assert "1 replayed, 1 skipped: 1 no payload." in page
     assert list(DeadLetter.objects.order_by("pk").values_list("status", flat=True)) == ["replayed", "open"]
 
 
