@@ -168,7 +168,9 @@ class Pipeline:
                 chunk.records,
                 topic_id=cursor.topic_id,
                 partition=cursor.partition,
-                limits=Limits(keep_embeddings=project.keep_embeddings),
+                limits=Limits(
+                    max_event_bytes=settings.SENTINEL_MAX_EVENT_BYTES, keep_embeddings=project.keep_embeddings
+                ),
             )
         cursors.mark_phase(task, Phase.SCRUB)
         with _timed("scrub"):
