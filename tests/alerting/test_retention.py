@@ -41,11 +41,12 @@ def test_the_gauges_say_how_many_entries_wait_and_how_old_the_oldest_is(
     make_rule: Callable[..., AlertRule], make_candidate: Callable[..., AlertCandidate], put: Callable[..., Enqueued]
 ) -> None:
     make_rule()
-    put(make_candidate(), make_candidate(service="search-api"), make_candidate())
+    # The third of a window is suppressed, and does not count.
+    put(make_candidate(service="search-api"), *[make_candidate() for _ in range(3)])
     created_at = OutboxEntry.objects.earliest("created_at").created_at
 
     measure_outbox(now=created_at + timedelta(seconds=40))
-    assert REGISTRY.get_sample_value("sentinel_outbox_depth") == 2
+    assert REGISTRY.get_sample_value("sentinel_outbox_depth") == 3
     assert REGISTRY.get_sample_value("sentinel_outbox_oldest_seconds") == pytest.approx(40, abs=0.5)
 
     OutboxEntry.objects.update(status="delivered")
