@@ -58,7 +58,8 @@ def load_rules(
 ) -> Sequence[RuleSnapshot]:
     """Return the enabled rules of these projects, at most `CACHE_SECONDS` old.
 
-    Call it before the ingest transaction: a cold cache costs one query. A rule disabled since is caught at delivery.
+    May be called inside a transaction when warmed by a call before it. A cold cache, or one that went cold in between,
+    costs one query. A rule disabled since is caught at delivery.
     """
     global _cache
     until, snapshots = _cache
