@@ -91,7 +91,8 @@ def _read_secret(path: Path) -> str:
 
 def _write_new(path: Path, content: str) -> None:
     # A hard link appears complete or not at all, and never replaces what another process made at the same moment.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Its name is nobody else's: threads share a process id, and so may containers that share the directory.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         temporary.touch(mode=0o600)
         temporary.write_text(content, encoding="ascii")
