@@ -24,6 +24,7 @@ from detection.fold import Rows
 from detection.kinds import TYPE_OF_METRIC, Level
 from detection.verdict import SeriesKey, Shift, Verdict
 from ingestion import copy_text
+from ingestion.copy_rows import copy_rows
 from ingestion.event_batch import EventBatch
 
 # An anomaly's id: uuid5 in this namespace over JSON [project, event id, timestamp in microseconds, metric].
@@ -179,7 +180,7 @@ def insert_anomalies(rows: Sequence[AnomalyRow]) -> None:
     columns = _columns(sorted(rows, key=lambda row: row.id))
     try:
         with transaction.atomic():
-            _copy(_TABLE, columns)
+            copy_rows(_TABLE, columns)
     except IntegrityError as error:
         if getattr(error.__cause__, "pgcode", None) != UNIQUE_VIOLATION:
             raise
@@ -218,15 +219,9 @@ def insert_shifts(shifts: Sequence[Shift], *, cursor_id: int, series_ids: Mappin
 def _insert_missing(columns: dict[str, Sequence[str]]) -> None:
     with connection.cursor() as sql:
         sql.execute(_STAGING)
-        _copy("anomaly_staging", columns)
+        copy_rows("anomaly_staging", columns)
         sql.execute(_FROM_STAGING)
         sql.execute("TRUNCATE anomaly_staging")
-
-
-def _copy(table: str, columns: dict[str, Sequence[str]]) -> None:
-    names, file = copy_text.render(columns)
-    with connection.cursor() as sql, connection.wrap_database_errors:
-        sql.cursor.copy_expert(f"COPY {table} ({', '.join(names)}) FROM STDIN", file)
 
 
 _encode = msgspec.json.Encoder().encode

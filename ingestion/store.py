@@ -18,6 +18,7 @@ from django.db.utils import IntegrityError
 from psycopg2.errorcodes import CHECK_VIOLATION, UNIQUE_VIOLATION
 
 from ingestion import copy_text
+from ingestion.copy_rows import copy_rows
 from ingestion.copy_text import Column
 from ingestion.event_batch import EventBatch
 from ingestion.models.project import Project, TextPolicy
@@ -81,7 +82,7 @@ def _identity_order(batch: EventBatch) -> list[int]:
 def _copied_straight(rows: dict[str, Column]) -> bool:
     try:
         with transaction.atomic():
-            _copy("events", rows)
+            copy_rows("events", rows)
     except IntegrityError as error:
         if _sqlstate(error) == UNIQUE_VIOLATION:
             return False
@@ -92,7 +93,7 @@ def _copied_straight(rows: dict[str, Column]) -> bool:
 def _stage(rows: dict[str, Column]) -> set[int]:
     with connection.cursor() as sql:
         sql.execute(_STAGING)
-        _copy("event_staging", rows)
+        copy_rows("event_staging", rows)
         try:
             sql.execute(_FROM_STAGING)
         except IntegrityError as error:
@@ -100,13 +101,6 @@ def _stage(rows: dict[str, Column]) -> set[int]:
         stored = {offset for (offset,) in sql.fetchall()}
         sql.execute("TRUNCATE event_staging")
     return stored
-
-
-def _copy(table: str, rows: dict[str, Column]) -> None:
-    names, file = copy_text.render(rows)
-    # Django does not translate the errors of what it does not know.
-    with connection.cursor() as sql, connection.wrap_database_errors:
-        sql.cursor.copy_expert(f"COPY {table} ({', '.join(names)}) FROM STDIN", file, size=1 << 20)
 
 
 def _sqlstate(error: Exception) -> str | None:
