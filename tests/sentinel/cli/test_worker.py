@@ -58,9 +58,13 @@ def test_a_worker_takes_tasks_soon_after_a_long_outage_of_redis(
     back_at = time.monotonic()
     with redis.Redis.from_url(redis_server.url) as client:
         send_task()
-        # Nobody else reads this queue.
         assert wait_until(lambda: client.llen(QUEUE) == 0, timeout_seconds=30)
         assert time.monotonic() - back_at < RECONNECT_BOUND_SECONDS
+        worker.kill()
+        # The connection of a worker that was killed a moment ago can still take a task.
+        assert wait_until(lambda: not any(seen["cmd"] == "brpop" for seen in client.client_list()), timeout_seconds=10)
+        send_task()
+        assert client.llen(QUEUE) == 1  # It is the worker that emptied it.
 
 
 def send_task() -> None:
