@@ -32,11 +32,21 @@ class RejectReason(enum.StrEnum):
     METADATA_TOO_LARGE = "metadata_too_large"
 
 
+class SetAsideReason(enum.StrEnum):
+    """Why a record that no rule refuses is set aside nevertheless: no stage survives it, or there are too many."""
+
+    KILLED_WORKER = "killed_worker"
+    STAGE_FAILED = "stage_failed"
+    STORAGE_REFUSED = "storage_refused"
+    OUT_OF_MEMORY = "out_of_memory"
+    OVER_QUOTA = "over_quota"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A verdict: `field` is a JSON path such as "prompt.tokens", "$" the whole event, "[...]" a name of the sender's."""
 
-    reason: RejectReason
+    reason: RejectReason | SetAsideReason
     field: str
     message: str
 

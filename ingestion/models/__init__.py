@@ -1,7 +1,7 @@
 """Tables of the data path. `Project` is the owner of everything else."""
 
-from ingestion.models.batch import Batch, ExpiredRows, Gap
-from ingestion.models.cursor import PartitionCursor
+from ingestion.models.batch import Batch, ExpiredRows, Gap, GapReason
+from ingestion.models.cursor import HaltReason, PartitionCursor
 from ingestion.models.dead_letter import DeadLetter, LateEvent
 from ingestion.models.event import Event
 from ingestion.models.inbox import InboxPartition, InboxRecord
@@ -14,6 +14,8 @@ __all__ = [
     "Event",
     "ExpiredRows",
     "Gap",
+    "GapReason",
+    "HaltReason",
     "InboxPartition",
     "InboxRecord",
     "LateEvent",

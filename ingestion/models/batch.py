@@ -34,7 +34,7 @@ class Batch(models.Model):
     anchor_timestamp_ms = models.BigIntegerField(null=True)
     anchor_crc = models.BigIntegerField(null=True)
     config_version = models.BigIntegerField(default=0)
-    worker_build = models.CharField(max_length=64, blank=True)
+    worker_build = models.CharField(max_length=80, blank=True)
     # The transaction's time, like `Event.ingested_at`: a rebuild finds the batch's events by it. `Now` is the statement's.
     created_at = models.DateTimeField(db_default=TransactionNow())
 
@@ -66,14 +66,22 @@ class ExpiredRows(models.Model):
         return f"{self.rows} of {self.table}, {self.removed_on}"
 
 
+class GapReason(models.TextChoices):
+    """Why offsets were never ingested."""
+
+    RETENTION = "retention", "The log removed them before they were ingested"
+    TOPIC_RECREATED = "topic_recreated", "The topic was deleted and created again"
+    CLOSED = "closed", "A person closed the partition"
+
+
 class Gap(models.Model):
     """Offsets that left the log before they were ingested; each raised an alarm."""
 
     cursor = models.ForeignKey(PartitionCursor, on_delete=models.PROTECT, related_name="gaps")
     start_offset = models.BigIntegerField()
     end_offset = models.BigIntegerField()
-    reason = models.CharField(max_length=100)
-    created_at = models.DateTimeField(auto_now_add=True)
+    reason = models.CharField(max_length=100, choices=GapReason.choices)
+    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["-id"]

@@ -17,6 +17,19 @@ class Phase(models.TextChoices):
     DETECT = "detect"
 
 
+class HaltReason(models.TextChoices):
+    """Why a partition waits for a person; each has a page of its own in `docs/runbooks/`."""
+
+    LOG_REPLACED = "log_replaced", "The log holds other records than those that were ingested"
+    OTHER_CLUSTER = "other_cluster", "The brokers belong to another Kafka cluster"
+    BEYOND_END = "beyond_end", "The cursor stands beyond the end of the log"
+    POISONED_BUILD = "poisoned_build", "A worker dies on a record, and its build has ingested nothing since"
+    UNEXPLAINED_DEATHS = "unexplained_deaths", "Workers die on one record, and nobody saw how"
+    BAD_DEPLOY = "bad_deploy", "A new build rejects far more records than the one before it"
+    EVENTS_MISSING = "events_missing", "Stored events that the baselines are rebuilt from are gone"
+    CONFIG_MISSING = "config_missing", "The configuration that a batch was scored with is gone"
+
+
 class PartitionCursor(models.Model):
     """Position, current attempt and suspicion of one partition.
 
@@ -43,10 +56,40 @@ class PartitionCursor(models.Model):
     last_error = models.CharField(max_length=300, blank=True)
     backend_pid = models.IntegerField(null=True)
     backend_start = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=128, blank=True, help_text="Host and process of the current attempt.")
+    build = models.CharField(max_length=80, blank=True, help_text="The worker's build in the current attempt.")
+    death_signal = models.PositiveSmallIntegerField(
+        null=True, help_text="What ended the process of the current attempt, as its parent saw it."
+    )
 
-    strikes = models.PositiveSmallIntegerField(default=0)
+    # Suspicion: some record of [next_offset, suspect_end) killed its worker or broke a stage (`ingestion.suspicion`).
     suspect_end = models.BigIntegerField(null=True)
+    suspected_at = models.DateTimeField(null=True)
+    suspected_build = models.CharField(max_length=80, blank=True)
+    strikes = models.PositiveSmallIntegerField(default=0, help_text="Deaths within the suspected range.")
+    lone_strikes = models.PositiveSmallIntegerField(
+        default=0, help_text="Deaths by a signal that a record can cause, on the one record at next_offset."
+    )
+    lone_deaths = models.PositiveSmallIntegerField(
+        default=0, help_text="Deaths that nobody saw the cause of, on the one record at next_offset."
+    )
+    condemned_offset = models.BigIntegerField(
+        null=True, help_text="This record is set aside unread: it has killed its worker three times alone."
+    )
+
+    halted_because = models.CharField(max_length=20, choices=HaltReason.choices, blank=True)
     halted_reason = models.CharField(max_length=300, blank=True)
+    halted_at = models.DateTimeField(null=True)
+    # What a person has decided when resuming.
+    trusted_batch_id = models.BigIntegerField(null=True, help_text="The log is not compared with this batch's anchor.")
+    accepted_build = models.CharField(max_length=80, blank=True, help_text="Its rejects halt nothing.")
+    closed_at = models.DateTimeField(
+        null=True, help_text="The log no longer has this partition; a gap says what is lost."
+    )
+
+    # The log's end as a bridge or worker last saw it: what people see of the lag needs no broker.
+    log_end = models.BigIntegerField(default=0)
+    log_end_at = models.DateTimeField(null=True)
 
     stage_batches = models.PositiveSmallIntegerField(
         default=0,

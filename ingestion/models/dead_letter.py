@@ -20,6 +20,9 @@ class DeadLetter(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dead_letters")
     cursor = models.ForeignKey(PartitionCursor, on_delete=models.PROTECT, related_name="dead_letters")
     log_offset = models.BigIntegerField()
+    records = models.PositiveIntegerField(
+        default=1, help_text="More than one: rejected beyond the project's quota, counted from this offset on."
+    )
     log_time = models.DateTimeField()
     stage = models.CharField(max_length=20)
     reason = models.CharField(max_length=40)

@@ -48,6 +48,10 @@ class Project(models.Model):
         help_text="Write [EMAIL:b52312d13fb0] instead of [EMAIL], so that equal values can be joined.",
     )
     pseudonym_key = models.BinaryField(max_length=64, default=new_pseudonym_key)
+    dead_letters_per_hour = models.PositiveIntegerField(
+        default=10_000,
+        help_text="Rejected records kept one by one; beyond it every batch keeps one row with their number.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
