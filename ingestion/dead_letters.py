@@ -52,7 +52,7 @@ class SkipReason(enum.StrEnum):
 
 _INSERT = """
     INSERT INTO ingestion_deadletter
-        (project_id, cursor_id, log_offset, log_time, stage, reason, field, message, size_bytes, sha256, payload, payload_cut, status)
+        (project_id, cursor_id, log_offset, records, log_time, stage, reason, field, message, size_bytes, sha256, payload, payload_cut, status)
     VALUES %s ON CONFLICT (cursor_id, log_offset) DO NOTHING
 """
 
@@ -67,7 +67,7 @@ def store_dead_letters(rejected: Sequence[RejectedRecord], *, project_id: int, c
             sql.cursor,
             _INSERT,
             rows,
-            template=f"(%s, %s, %s, to_timestamp(%s), {', '.join(['%s'] * 9)})",
+            template=f"(%s, %s, %s, %s, to_timestamp(%s), {', '.join(['%s'] * 9)})",
             page_size=500,
         )
 
@@ -78,6 +78,7 @@ def _row(item: RejectedRecord, *, project_id: int, cursor_id: int) -> tuple[obje
         project_id,
         cursor_id,
         item.record.offset,
+        1,
         item.record.timestamp_ms / 1000,
         item.stage,
         item.rejected.reason.value,

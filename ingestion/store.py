@@ -21,6 +21,7 @@ from ingestion import copy_text
 from ingestion.copy_rows import copy_rows
 from ingestion.copy_text import Column
 from ingestion.event_batch import EventBatch
+from ingestion.failpoint import failpoint
 from ingestion.models.project import Project, TextPolicy
 
 STAGED_BATCHES_AFTER_DUPLICATE = 50
@@ -58,9 +59,12 @@ def store_events(
     rows = _columns(
         batch.take(order), cursor_id=cursor_id, project=project, scored=[scored[position] for position in order]
     )
+    failpoint("before_copy")
     if not expect_duplicates and len(order) == len(batch) and _copied_straight(rows):
+        failpoint("after_copy")
         return Stored(range(len(batch)), met_duplicate=False)
     stored = _stage(rows)
+    failpoint("after_copy")
     new = [position for position, offset in enumerate(batch.offsets) if offset in stored]
     return Stored(new, met_duplicate=len(new) < len(batch))
 

@@ -23,7 +23,6 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
-import sentinel
 from alerting.from_anomalies import enqueue_alerts
 from alerting.rules import load_rules
 from detection import metrics as detection_metrics
@@ -39,12 +38,13 @@ from ingestion.cursor import Dispatch
 from ingestion.dead_letters import RejectedRecord, store_dead_letters
 from ingestion.decode import Decoded, decode_records
 from ingestion.event_batch import EventBatch, SeriesKey
+from ingestion.failpoint import failpoint
 from ingestion.late_events import store_late_events
 from ingestion.lateness import AttachedDays, Timely, advance_watermark, split_late
 from ingestion.limits import Limits
 from ingestion.log.base import Chunk, Log, LogUnavailable
 from ingestion.log.configured import open_log
-from ingestion.models import PartitionCursor, Project
+from ingestion.models import HaltReason, PartitionCursor, Project
 from ingestion.models.cursor import Phase
 from ingestion.project_scrubber import project_scrubber
 from ingestion.read import LastBatch, LogReplaced, last_batch, read_range
@@ -54,11 +54,19 @@ from ingestion.scrub.payload import scrub_bytes
 from ingestion.scrubbed_header import joined, read_scrubbed
 from ingestion.series import SeriesIds
 from ingestion.store import STAGED_BATCHES_AFTER_DUPLICATE, PartitionMissing, store_events
+from sentinel.build import build_id
 from sentinel.hints import send_range
 from sentinel.ingested import Committed, Prepared, count_committed, counts_of
 from sentinel.outcome import Outcome, described, outcome_of
 
 logger = structlog.get_logger(__name__)
+
+
+_HALTS: Mapping[type[Exception], HaltReason] = {
+    LogReplaced: HaltReason.LOG_REPLACED,
+    EventsMissing: HaltReason.EVENTS_MISSING,
+    UnknownConfig: HaltReason.CONFIG_MISSING,
+}
 
 
 class Overtaken(Exception):
@@ -81,16 +89,22 @@ class Pipeline:
 
     def ingest(self, task: Dispatch) -> Outcome:
         """Run one attempt; never raises for anything that a later attempt may survive."""
+        failpoint("before_lock")
         with cursors.holding_lock(task.cursor_id) as held:
             if not held:
                 cursors.end_attempt(task, error="busy", retry_seconds=cursors.BUSY_RETRY_SECONDS)
                 return Outcome.BUSY
-            cursor = cursors.start_attempt(task)
+            failpoint("after_lock")
+            cursor = cursors.start_attempt(task, build=build_id())
             if cursor is None:
                 return Outcome.STALE
+            failpoint("after_start")
             outcome, next_task = self._guarded(cursor, task)
+            failpoint("before_unlock")
         if next_task is not None:
+            failpoint("before_send")
             self._send(next_task)
+            failpoint("after_send")
         return outcome
 
     def _guarded(self, cursor: PartitionCursor, task: Dispatch) -> tuple[Outcome, Dispatch | None]:
@@ -100,7 +114,7 @@ class Pipeline:
             return Outcome.STALE, None
         except (LogReplaced, EventsMissing, UnknownConfig) as error:
             self._baselines.forget(task.cursor_id)
-            cursors.halt(task, reason=str(error))
+            cursors.halt(task, because=_HALTS[type(error)], reason=str(error))
             outcome = Outcome.HALTED
         except Exception as error:  # noqa: BLE001  # The process loop: one range must not stop the other partitions.
             outcome = self._failed(task, error)
@@ -140,12 +154,14 @@ class Pipeline:
                 self._baselines.forget(task.cursor_id)
                 self._days.refresh()
                 committed = self._commit(cursor, task, prepared)
+        failpoint("before_redis")
         self._baselines.publish(
             committed.state,
             cursor_id=cursor.pk,
             previous_batch_id=committed.previous_batch_id,
             batch_id=committed.batch_id,
         )
+        failpoint("after_redis")
         count_committed(cursor, prepared, committed)
         return committed.next_task
 
@@ -160,6 +176,7 @@ class Pipeline:
                 anchor=last.anchor if last else None,
                 max_bytes=settings.SENTINEL_BATCH_BYTES,
             )
+        failpoint("after_read")
         if chunk.next_offset <= task.start:
             raise LogUnavailable(f"{cursor} holds nothing readable at offset {task.start}")
         cursors.mark_phase(task, Phase.DECODE)
@@ -172,9 +189,12 @@ class Pipeline:
                     max_event_bytes=settings.SENTINEL_MAX_EVENT_BYTES, keep_embeddings=project.keep_embeddings
                 ),
             )
+        failpoint("after_decode")
         cursors.mark_phase(task, Phase.SCRUB)
         with _timed("scrub"):
-            return self._scrubbed(project, chunk, decoded, last)
+            prepared = self._scrubbed(project, chunk, decoded, last)
+        failpoint("after_scrub")
+        return prepared
 
     @staticmethod
     def _scrubbed(project: Project, chunk: Chunk, decoded: Decoded, last: LastBatch | None) -> Prepared:
@@ -206,11 +226,16 @@ class Pipeline:
         # Kept for a few seconds: nobody waits for these queries while the cursor's row is locked.
         load_rules([cursor.project_id])
         current_config(cursor.project_id)
+        failpoint("before_transaction")
         with connection.wrap_database_errors, transaction.atomic():
             position = cursors.lock_position(cursor.pk)
             if position.next_offset != task.start or position.halted_reason:
                 raise Overtaken
-            return self._write(cursor, task, prepared, timely, position, series_ids)
+            failpoint("after_lock_position")
+            committed = self._write(cursor, task, prepared, timely, position, series_ids)
+            failpoint("before_commit")
+        failpoint("after_commit")
+        return committed
 
     def _write(
         self,
@@ -225,6 +250,7 @@ class Pipeline:
         config = current_config(cursor.project_id)
         previous_batch_id = prepared.last.batch_id if prepared.last else None
         state = self._baselines.load(cursor.pk, start=task.start, last_batch_id=previous_batch_id)
+        failpoint("after_load_state")
         storable = prepared.events.take(timely.storable)
         admitted = state.admits(storable.series_keys, config.profile)
         scored = [admitted[index] for index in storable.series_index.tolist()]
@@ -239,6 +265,7 @@ class Pipeline:
         late = store_late_events(prepared.events.take(timely.late), timely.reasons, cursor_id=cursor.pk)
         for reason in timely.reasons:
             metrics.EVENTS_LATE.labels(reason).inc()
+        failpoint("after_late")
 
         progress = advance_watermark(new, position.watermark)
         # Only what is marked as scored: a rebuild reads nothing else.
@@ -246,9 +273,13 @@ class Pipeline:
         anomalies = self._detect(
             cursor, scorable, state, end_offset=prepared.chunk.next_offset, config=config, series_ids=series_ids
         )
+        failpoint("after_detect")
         alerts = enqueue_alerts(cursor.project_id, anomalies)
+        failpoint("after_outbox")
         add_to_rollups(new, cursor_id=cursor.pk, series_ids=series_ids, after_window=progress.after_window)
+        failpoint("after_rollups")
         store_dead_letters(prepared.rejected, project_id=cursor.project_id, cursor_id=cursor.pk)
+        failpoint("after_dead_letters")
 
         counts = counts_of(task, prepared, stored=len(new), late=late, anomalies=len(anomalies))
         batch_id = write_batch(
@@ -259,9 +290,11 @@ class Pipeline:
             counts=counts,
             anchor=prepared.anchor,
             config_version=config.version,
-            worker_build=sentinel.__version__,
+            worker_build=build_id(),
         )
+        failpoint("after_batch")
         self._baselines.checkpoint(state, cursor_id=cursor.pk, batch_id=batch_id, series_ids=series_ids)
+        failpoint("after_checkpoint")
         next_task = cursors.advance(
             task,
             next_offset=prepared.chunk.next_offset,
@@ -271,6 +304,8 @@ class Pipeline:
             if stored.met_duplicate
             else max(0, position.stage_batches - 1),
             watermark=progress.watermark,
+            suspect_end=position.suspect_end,
+            strikes=position.strikes,
         )
         return Committed(
             batch_id, previous_batch_id, state, counts, next_task, len(scorable.series_keys), anomalies, alerts
