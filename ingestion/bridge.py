@@ -2,9 +2,10 @@
 
 One thread; every call has a time limit. Each step:
 
-1. Every five seconds list the partitions of all projects' topics, and give new ones a cursor at the log's start.
-2. One query reads all cursors, one request all end offsets.
-3. For every cursor decide from its row alone (`ingestion.dispatch`): nothing, dispatch, or end a stuck session first.
+1. Every five seconds list the partitions of all projects' topics (`ingestion.discovery`).
+2. One query reads all cursors, one request all end offsets. Raise the alarms (`ingestion.alarm`).
+3. For every cursor decide from its row alone (`ingestion.dispatch`): nothing, dispatch, end a stuck session first, set a
+   record aside, or halt. A cursor below the beginning of its log moves there, with a gap (`ingestion.gaps`).
 4. Mark the attempt in the cursor (compare-and-set), then send the task. A lost task is sent again after a while.
 5. Wait: for a record when idle, a moment when ranges are in flight. One range per partition is the backpressure.
 """
@@ -12,7 +13,7 @@ One thread; every call has a time limit. Each step:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,11 +22,17 @@ from django.db.models.functions import Now
 
 from ingestion import cursor as cursors
 from ingestion import metrics
+from ingestion.alarm import BEYOND_END_SECONDS, STALLED_SECONDS, Alarms
 from ingestion.cursor import Dispatch
-from ingestion.dispatch import Action, Because, decide
-from ingestion.log.base import Log, LogUnavailable, PartitionId
+from ingestion.discovery import discover
+from ingestion.dispatch import Action, Because, Decision, decide
+from ingestion.ends import EndReader
+from ingestion.failpoint import failpoint
+from ingestion.gaps import record_gap
+from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
-from ingestion.models import PartitionCursor, Topic
+from ingestion.models import GapReason, HaltReason, PartitionCursor
+from ingestion.suspicion import Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
 
@@ -35,6 +42,7 @@ IDLE_WAIT_SECONDS = 0.5
 # A partition whose owner makes no progress is served by every bridge.
 ORPHAN_SECONDS = 3.0
 LOOK_AFTER_SECONDS = 0.3
+REMEMBER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class BridgeLimits:
 
     batch_records: int
     hard_limit_seconds: float
+    stalled_seconds: float = STALLED_SECONDS
+    beyond_end_seconds: float = BEYOND_END_SECONDS
 
 
 class Bridge:
@@ -62,29 +72,38 @@ class Bridge:
         limits: BridgeLimits,
     ) -> None:
         self._log = log
+        self._ends = EndReader(log)
         self._membership = membership
         self._send = send
         self._broker_generation = broker_generation
         self._limits = limits
-        self._discovered_at = float("-inf")
+        self._alarms = Alarms(stalled_seconds=limits.stalled_seconds, beyond_end_seconds=limits.beyond_end_seconds)
+        self._discovered_at = self._remembered_at = float("-inf")
         self._generation: str | None = None
         self._active: set[int] = set()
+        # When the lock of an attempt was first seen free, by (cursor, attempt).
+        self._free_since: dict[tuple[int, int], float] = {}
 
     def step(self) -> bool:
         """Serve every partition once and wait; return whether anything was dispatched."""
         self._discover()
+        failpoint("after_discover")
         rows = self._cursors()
+        failpoint("after_cursors")
         try:
-            ends = self._log.end_offsets([(row.topic, row.partition) for row in rows]) if rows else {}
+            ends = self._ends.ends([(row.topic, row.partition) for row in rows])
         except LogUnavailable as error:
-            metrics.KAFKA_CONSUMPTION_ERRORS.inc()
             logger.warning("bridge.log_unavailable", error=str(error))
             time.sleep(BUSY_WAIT_SECONDS * 10)
             return False
+        failpoint("after_ends")
+        self._alarms.look(rows, ends)
         dispatched = self._serve(rows, ends)
+        self._remember(rows, ends)
         self._membership.report({(row.topic, row.partition): row.next_offset for row in rows})
         waiting = [row for row in rows if not row.halted_reason]
         idle = all(ends.get((row.topic, row.partition), 0) <= row.next_offset for row in waiting)
+        failpoint("before_wait")
         self._membership.wait(IDLE_WAIT_SECONDS if idle else BUSY_WAIT_SECONDS, ends=ends, idle=idle)
         return dispatched
 
@@ -97,73 +116,114 @@ class Bridge:
         if time.monotonic() - self._discovered_at < DISCOVERY_SECONDS:
             return
         self._discovered_at = time.monotonic()
-        projects = dict(Topic.objects.values_list("name", "project_id"))
         try:
-            found = self._log.partitions(projects)
-            self._active = {self._cursor_id(item, projects[item.topic]) for item in found}
+            self._active, topics = discover(self._log)
         except LogUnavailable as error:
             logger.warning("bridge.log_unavailable", error=str(error))
             return
-        self._membership.join({item.topic for item in found})
-
-    def _cursor_id(self, item: PartitionId, project_id: int) -> int:
-        known = PartitionCursor.objects.filter(
-            cluster_id=item.cluster_id, topic_id=item.topic_id, partition=item.partition
-        ).values_list("pk", flat=True)
-        if known:
-            return known[0]
-        key = (item.topic, item.partition)
-        # A first start reads from the beginning of the topic; afterwards the cursor rules.
-        beginning = self._log.beginning_offsets([key]).get(key, 0)
-        row, created = PartitionCursor.objects.get_or_create(
-            cluster_id=item.cluster_id,
-            topic_id=item.topic_id,
-            partition=item.partition,
-            defaults={"topic": item.topic, "project_id": project_id, "next_offset": beginning},
-        )
-        if created:
-            logger.info("bridge.new_partition", topic=item.topic, partition=item.partition, offset=beginning)
-        return row.pk
+        self._membership.join(topics)
 
     def _cursors(self) -> list[PartitionCursor]:
-        rows = PartitionCursor.objects.filter(pk__in=self._active).annotate(db_now=Now())
+        rows = PartitionCursor.objects.filter(pk__in=self._active, closed_at=None).annotate(db_now=Now())
         return list(rows.order_by("topic", "partition"))
 
-    def _serve(self, rows: list[PartitionCursor], ends: Mapping[Key, int]) -> bool:
+    def _remember(self, rows: Sequence[PartitionCursor], ends: Mapping[Key, int]) -> None:
+        """Keep the ends of partitions that stand still: people see the lag without asking the broker."""
+        if time.monotonic() - self._remembered_at >= REMEMBER_SECONDS:
+            self._remembered_at = time.monotonic()
+            cursors.remember_ends({row.pk: end for row in rows if (end := ends.get((row.topic, row.partition)))})
+
+    # --- one partition -----------------------------------------------------------------------------------------------
+
+    def _serve(self, rows: Sequence[PartitionCursor], ends: Mapping[Key, int]) -> bool:
         owned = self._membership.owned()
-        alive = cursors.held_locks() if any(map(_may_have_died, rows)) else None
+        free_seconds = self._lock_free_seconds(rows)
         restarted = self._broker_restarted()
-        dispatched = False
+        due = []
         for row in rows:
             end = ends.get((row.topic, row.partition), row.next_offset)
             metrics.PARTITION_LAG.labels(row.topic, row.partition).set(max(0, end - row.next_offset))
             if _is_served(row, owned):
-                dispatched |= self._serve_one(
-                    row, end, lock_held=alive is None or row.pk in alive, broker_restarted=restarted
-                )
+                decision = self._decide(row, end, free_seconds=free_seconds.get(row.pk), broker_restarted=restarted)
+                if decision.action is not Action.NOTHING:
+                    due.append((row, end, decision))
         metrics.PARTITIONS_HALTED.set(sum(bool(row.halted_reason) for row in rows))
-        return dispatched
+        beginnings = self._beginnings([row for row, _, _ in due])
+        results = [
+            self._act(row, end, decision, beginning=beginnings.get((row.topic, row.partition), 0))
+            for row, end, decision in due
+        ]
+        return any(results)
 
-    def _serve_one(self, row: PartitionCursor, end: int, *, lock_held: bool, broker_restarted: bool) -> bool:
-        decision = decide(
+    def _lock_free_seconds(self, rows: Sequence[PartitionCursor]) -> dict[int, float]:
+        """Return for how long the locks of started attempts have been seen free; a held one is not in it."""
+        started = [row for row in rows if _may_have_died(row)]
+        held = cursors.held_locks() if started else {}
+        free = {(row.pk, row.attempt) for row in started if row.pk not in held}
+        now = time.monotonic()
+        self._free_since = {key: self._free_since.get(key, now) for key in free}
+        return {cursor_id: now - since for (cursor_id, _), since in self._free_since.items()}
+
+    def _decide(
+        self, row: PartitionCursor, end: int, *, free_seconds: float | None, broker_restarted: bool
+    ) -> Decision:
+        return decide(
             row,
             end_offset=end,
-            lock_held=lock_held,
+            lock_held=free_seconds is None,
+            lock_free_seconds=free_seconds or 0.0,
             now=_db_now(row),
             hard_limit_seconds=self._limits.hard_limit_seconds,
             broker_restarted=broker_restarted,
         )
-        if decision.action is Action.NOTHING:
+
+    def _beginnings(self, rows: Sequence[PartitionCursor]) -> Mapping[Key, int]:
+        """Return where the logs of these partitions begin; nothing where the log does not tell."""
+        try:
+            return self._log.beginning_offsets([(row.topic, row.partition) for row in rows]) if rows else {}
+        except LogUnavailable as error:
+            logger.warning("bridge.log_unavailable", error=str(error))
+            return {}
+
+    def _act(self, row: PartitionCursor, end: int, decision: Decision, *, beginning: int) -> bool:
+        """Carry a decision out; return whether a range was sent."""
+        if row.next_offset < beginning:
+            record_gap(row, until=beginning, reason=GapReason.RETENTION)
             return False
+        if decision.action is Action.HALT:
+            return self._halt(row, decision.halt)
+        if decision.action is Action.SET_ASIDE and not cursors.build_has_proved_itself(row):
+            return self._halt(row, HaltReason.POISONED_BUILD)
         if decision.action is Action.TERMINATE_THEN_DISPATCH:
             cursors.terminate_backend(row)
-        task = cursors.dispatch(row, end=min(end, row.next_offset + self._limits.batch_records))
+        return self._dispatch(row, end, decision)
+
+    def _halt(self, row: PartitionCursor, because: HaltReason | None) -> bool:
+        assert because is not None
+        reason = f"{because.label}: offset {row.next_offset}, build {row.build}, signal {row.death_signal or 'unknown'}"
+        cursors.halt(cursors.current_attempt(row), because=because, reason=reason)
+        return False
+
+    def _dispatch(self, row: PartitionCursor, end: int, decision: Decision) -> bool:
+        suspicion = decision.suspicion or Suspicion.of(row)
+        until = range_end(
+            next_offset=row.next_offset, log_end=end, batch_records=self._limits.batch_records, suspicion=suspicion
+        )
+        failpoint("before_dispatch")
+        condemn = decision.action is Action.SET_ASIDE
+        task = cursors.dispatch(row, end=until, suspicion=suspicion, condemn=condemn)
+        failpoint("after_dispatch")
         if task is None:
             return False
         metrics.BRIDGE_DISPATCHES.labels(decision.because).inc()
         if decision.because is not Because.NEW_RECORDS:
-            logger.warning("bridge.dispatch_again", partition=str(row), because=decision.because, attempt=task.attempt)
+            logger.warning(
+                "bridge.dispatch_again", partition=str(row), because=decision.because, attempt=task.attempt,
+                start=task.start, end=task.end, death_signal=row.death_signal,
+            )  # fmt: skip
+        failpoint("before_publish")
         self._send(task)
+        failpoint("after_publish")
         return True
 
     def _broker_restarted(self) -> bool:
@@ -184,6 +244,8 @@ def _may_have_died(row: PartitionCursor) -> bool:
     """Return whether an attempt runs for so long that its lock is worth a look; most end sooner."""
     if row.started_at is None or row.ended_attempt >= row.attempt:
         return False
+    if row.death_signal is not None:
+        return True
     return (_db_now(row) - row.started_at).total_seconds() > LOOK_AFTER_SECONDS
 
 

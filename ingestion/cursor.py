@@ -5,9 +5,9 @@ Dispatchers and workers may act twice, late or at the same time; only one of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,9 +15,11 @@ from weakref import WeakValueDictionary
 import structlog
 from django.db import connection
 
+from ingestion.deaths import worker_name
 from ingestion.known_projects import known_project
-from ingestion.models import PartitionCursor
+from ingestion.models import HaltReason, PartitionCursor
 from ingestion.models.cursor import Phase
+from ingestion.suspicion import Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
 
@@ -40,23 +42,47 @@ class Dispatch:
 
 _DISPATCH = """
     UPDATE ingestion_partitioncursor
-    SET attempt = attempt + 1, dispatched_end = %s, dispatched_at = now(), started_at = NULL, phase = '',
-        retry_at = NULL, dispatches = dispatches + 1, backend_pid = NULL, backend_start = NULL
+    SET attempt = attempt + 1, dispatched_end = %(end)s, dispatched_at = now(), started_at = NULL, phase = '',
+        range_since = coalesce(range_since, now()), retry_at = NULL, dispatches = dispatches + 1,
+        backend_pid = NULL, backend_start = NULL, death_signal = NULL,
+        log_end = greatest(log_end, %(end)s), log_end_at = now(),
+        suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = %(lone_strikes)s,
+        lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,
+        suspected_at = CASE WHEN %(suspect_end)s IS NULL THEN NULL ELSE coalesce(suspected_at, now()) END,
+        condemned_offset = CASE WHEN %(condemn)s THEN next_offset ELSE condemned_offset END
     WHERE id = (
         SELECT id FROM ingestion_partitioncursor
-        WHERE id = %s AND next_offset = %s AND attempt = %s AND ended_attempt = %s AND halted_reason = ''
+        WHERE id = %(id)s AND next_offset = %(next_offset)s AND attempt = %(attempt)s
+          AND ended_attempt = %(ended_attempt)s AND halted_reason = '' AND closed_at IS NULL
         FOR UPDATE SKIP LOCKED
     )
     RETURNING attempt
 """
 
 
-def dispatch(cursor: PartitionCursor, *, end: int) -> Dispatch | None:
-    """Mark the next attempt on [next_offset, end); None when somebody else moved the cursor or holds its row."""
+def dispatch(
+    cursor: PartitionCursor, *, end: int, suspicion: Suspicion | None = None, condemn: bool = False
+) -> Dispatch | None:
+    """Mark the next attempt on [next_offset, end); None when somebody else moved the cursor or holds its row.
+
+    `suspicion` replaces what the cursor holds against its records; `condemn` has the one record at `next_offset` set
+    aside unread.
+    """
+    held = asdict(suspicion or Suspicion.of(cursor))
     with connection.cursor() as sql:
-        sql.execute(_DISPATCH, [end, cursor.pk, cursor.next_offset, cursor.attempt, cursor.ended_attempt])
+        sql.execute(_DISPATCH, {**held, **_seen(cursor), "end": end, "condemn": condemn})
         row = sql.fetchone()
     return Dispatch(cursor.pk, cursor.next_offset, end, row[0]) if row else None
+
+
+def _seen(cursor: PartitionCursor) -> dict[str, int]:
+    """Return what a compare-and-set compares: the attempt as the caller has seen it."""
+    return {
+        "id": cursor.pk,
+        "next_offset": cursor.next_offset,
+        "attempt": cursor.attempt,
+        "ended_attempt": cursor.ended_attempt,
+    }
 
 
 @contextmanager
@@ -96,17 +122,19 @@ _REMEMBER_START = """
 """
 _START = """
     UPDATE ingestion_partitioncursor
-    SET started_at = now(), phase = 'read', backend_pid = pg_backend_pid(),
-        backend_start = nullif(current_setting('sentinel.backend_start', true), '')::timestamptz
+    SET started_at = now(), phase = 'read', worker = %s, build = %s, death_signal = NULL,
+        backend_pid = pg_backend_pid(), backend_start = nullif(current_setting('sentinel.backend_start', true), '')::timestamptz
     WHERE id = %s AND attempt = %s AND ended_attempt < attempt AND next_offset = %s AND halted_reason = ''
+      AND closed_at IS NULL
     RETURNING *
 """
 
 
-def start_attempt(task: Dispatch) -> PartitionCursor | None:
-    """Mark the attempt as started and return its cursor; None when it was given up or overtaken."""
+def start_attempt(task: Dispatch, *, build: str = "") -> PartitionCursor | None:
+    """Mark the attempt as started by this process and return its cursor; None when it was given up or overtaken."""
     _remember_backend_start()
-    for cursor in PartitionCursor.objects.raw(_START, [task.cursor_id, task.attempt, task.start]):
+    parameters = [worker_name(), build, task.cursor_id, task.attempt, task.start]
+    for cursor in PartitionCursor.objects.raw(_START, parameters):
         cursor.project = known_project(cursor.project_id)
         return cursor
     return None
@@ -157,19 +185,30 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
         )
 
 
-def halt(task: Dispatch, *, reason: str) -> None:
-    """Stop the partition until a human has looked: the log can no longer be trusted to be the one we know."""
+_HALT = """
+    UPDATE ingestion_partitioncursor
+    SET halted_because = %s, halted_reason = left(%s, 300), halted_at = now(), ended_attempt = attempt
+    WHERE id = %s AND next_offset = %s AND attempt = %s AND halted_reason = '' AND closed_at IS NULL
+"""
+
+
+def halt(task: Dispatch, *, because: HaltReason, reason: str) -> bool:
+    """Stop the partition until a person has looked; False when this attempt is no longer the current one."""
     with connection.cursor() as sql:
-        sql.execute(
-            "UPDATE ingestion_partitioncursor SET halted_reason = left(%s, 300), ended_attempt = %s "
-            "WHERE id = %s AND attempt = %s",
-            [reason, task.attempt, task.cursor_id, task.attempt],
-        )
-    logger.error("partition.halted", cursor=task.cursor_id, offset=task.start, reason=reason)
+        sql.execute(_HALT, [because.value, reason, task.cursor_id, task.start, task.attempt])
+        done = bool(sql.rowcount)
+    if done:
+        logger.error("partition.halted", cursor=task.cursor_id, offset=task.start, because=because, reason=reason)
+    return done
+
+
+def current_attempt(cursor: PartitionCursor) -> Dispatch:
+    """Return the attempt that the row names, to halt it from outside."""
+    return Dispatch(cursor.pk, cursor.next_offset, cursor.dispatched_end or cursor.next_offset, cursor.attempt)
 
 
 _LOCK_ROW = """
-    SELECT next_offset, halted_reason, stage_batches, watermark FROM ingestion_partitioncursor
+    SELECT next_offset, halted_reason, stage_batches, watermark, suspect_end, strikes FROM ingestion_partitioncursor
     WHERE id = %s FOR UPDATE NOWAIT
 """
 
@@ -182,6 +221,8 @@ class Position:
     halted_reason: str
     stage_batches: int
     watermark: datetime | None
+    suspect_end: int | None
+    strikes: int
 
 
 def lock_position(cursor_id: int) -> Position:
@@ -191,14 +232,20 @@ def lock_position(cursor_id: int) -> Position:
         return Position(*sql.fetchone())
 
 
+# A suspicion stays while some of its range is left; what was held against one record goes with it.
 _ADVANCE = """
     UPDATE ingestion_partitioncursor
-    SET next_offset = %(next_offset)s, ended_attempt = attempt, strikes = 0, suspect_end = NULL, retry_at = NULL,
+    SET next_offset = %(next_offset)s, ended_attempt = attempt, retry_at = NULL,
         last_error = '', phase = '', progressed_at = now(), stage_batches = %(stage_batches)s,
-        watermark = %(watermark)s, started_at = NULL, backend_pid = NULL, backend_start = NULL,
+        watermark = %(watermark)s, started_at = NULL, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
+        suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = 0, lone_deaths = 0,
+        suspected_at = CASE WHEN %(suspect_end)s IS NULL THEN NULL ELSE suspected_at END,
+        suspected_build = CASE WHEN %(suspect_end)s IS NULL THEN '' ELSE suspected_build END,
+        condemned_offset = NULL, log_end = %(end_offset)s, log_end_at = now(),
         attempt = attempt + %(hand_over)s, dispatches = %(hand_over)s,
         dispatched_end = CASE WHEN %(hand_over)s = 1 THEN %(dispatched_end)s ELSE dispatched_end END,
-        dispatched_at = CASE WHEN %(hand_over)s = 1 THEN now() ELSE dispatched_at END
+        dispatched_at = CASE WHEN %(hand_over)s = 1 THEN now() ELSE dispatched_at END,
+        range_since = CASE WHEN %(hand_over)s = 1 THEN now() END
     WHERE id = %(cursor_id)s
     RETURNING attempt
 """
@@ -212,27 +259,75 @@ def advance(
     batch_records: int,
     stage_batches: int,
     watermark: datetime | None,
+    suspect_end: int | None = None,
+    strikes: int = 0,
 ) -> Dispatch | None:
     """Move the cursor inside the ingest transaction and mark the next attempt if the log has more.
 
-    Returns the range to send once the transaction has committed.
+    `suspect_end` and `strikes` are the suspicion as it stood. Returns the range to send once the transaction has
+    committed.
     """
-    dispatched_end = min(end_offset, next_offset + batch_records)
+    suspicion = (
+        Suspicion(suspect_end, strikes) if suspect_end is not None and suspect_end > next_offset else Suspicion()
+    )
+    dispatched_end = range_end(
+        next_offset=next_offset, log_end=end_offset, batch_records=batch_records, suspicion=suspicion
+    )
     hand_over = 1 if dispatched_end > next_offset else 0
     with connection.cursor() as sql:
         sql.execute(
             _ADVANCE,
             {
                 "next_offset": next_offset,
+                "end_offset": max(end_offset, next_offset),
                 "hand_over": hand_over,
                 "dispatched_end": dispatched_end,
                 "stage_batches": stage_batches,
                 "watermark": watermark,
+                "suspect_end": suspicion.suspect_end,
+                "strikes": suspicion.strikes,
                 "cursor_id": task.cursor_id,
             },
         )
         attempt = sql.fetchone()[0]
     return Dispatch(task.cursor_id, next_offset, dispatched_end, attempt) if hand_over else None
+
+
+_REMEMBER_ENDS = """
+    UPDATE ingestion_partitioncursor SET log_end = seen.log_end, log_end_at = now()
+    FROM unnest(%s::bigint[], %s::bigint[]) AS seen (id, log_end)
+    WHERE ingestion_partitioncursor.id IN (
+        SELECT id FROM ingestion_partitioncursor WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED
+    ) AND ingestion_partitioncursor.id = seen.id
+"""
+
+
+def remember_ends(ends: Mapping[int, int]) -> None:
+    """Keep the ends of the log as seen now, by cursor id; rows that somebody works on are left out."""
+    if not ends:
+        return
+    ids = list(ends)
+    with connection.cursor() as sql:
+        sql.execute(_REMEMBER_ENDS, [ids, list(ends.values()), ids])
+
+
+_PROVED = """
+    SELECT EXISTS (
+        SELECT 1 FROM ingestion_partitioncursor sibling
+        CROSS JOIN LATERAL (
+            SELECT worker_build FROM ingestion_batch
+            WHERE cursor_id = sibling.id ORDER BY start_offset DESC LIMIT 1
+        ) last
+        WHERE sibling.progressed_at > %s AND last.worker_build = %s
+    )
+"""
+
+
+def build_has_proved_itself(cursor: PartitionCursor) -> bool:
+    """Tell whether the build that dies on a record has ingested some other range since: then the record is to blame."""
+    with connection.cursor() as sql:
+        sql.execute(_PROVED, [cursor.suspected_at, cursor.build])
+        return bool(sql.fetchone()[0])
 
 
 _TERMINATE = """

@@ -6,10 +6,13 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ingestion.models import PartitionCursor
+from ingestion.models import HaltReason, PartitionCursor
+from ingestion.suspicion import Suspicion, after_death, is_harmless
 
 NOT_STARTED_SECONDS = 5.0
 NOT_STARTED_MAX_SECONDS = 60.0
+# So long the parent of a dead worker process has to say how it ended.
+DEATH_REPORT_SECONDS = 1.5
 
 
 class Action(enum.StrEnum):
@@ -18,6 +21,8 @@ class Action(enum.StrEnum):
     NOTHING = "nothing"
     DISPATCH = "dispatch"
     TERMINATE_THEN_DISPATCH = "terminate_then_dispatch"
+    SET_ASIDE = "set_aside"
+    HALT = "halt"
 
 
 class Because(enum.StrEnum):
@@ -25,6 +30,7 @@ class Because(enum.StrEnum):
 
     UP_TO_DATE = "up_to_date"
     HALTED = "halted"
+    CLOSED = "closed"
     NEW_RECORDS = "new_records"
     WAITING_FOR_RETRY = "waiting_for_retry"
     WAITING_FOR_WORKER = "waiting_for_worker"
@@ -32,13 +38,23 @@ class Because(enum.StrEnum):
     BROKER_RESTARTED = "broker_restarted"
     WORKING = "working"
     WORKS_TOO_LONG = "works_too_long"
+    WAITING_FOR_REPORT = "waiting_for_report"
+    WAS_STOPPED = "was_stopped"
     DIED = "died"
+    DIED_ON_ONE_RECORD = "died_on_one_record"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """`suspicion` is what the cursor holds against its records from now on, None for no change.
+
+    `SET_ASIDE` needs a further condition that the row does not show: the build has ingested something else since.
+    """
+
     action: Action
     because: Because
+    suspicion: Suspicion | None = None
+    halt: HaltReason | None = None
 
 
 def decide(
@@ -48,9 +64,15 @@ def decide(
     lock_held: bool,
     now: datetime,
     hard_limit_seconds: float,
+    lock_free_seconds: float = 0.0,
     broker_restarted: bool = False,
 ) -> Decision:
-    """Return what to do. `now` is the database's clock; `lock_held` says whether the attempt's process lives."""
+    """Return what to do. `now` is the database's clock; `lock_held` says whether the attempt's process lives.
+
+    `lock_free_seconds` is for how long the lock of a started attempt has been seen free.
+    """
+    if cursor.closed_at is not None:
+        return Decision(Action.NOTHING, Because.CLOSED)
     if cursor.halted_reason:
         return Decision(Action.NOTHING, Because.HALTED)
     if end_offset <= cursor.next_offset:
@@ -60,7 +82,7 @@ def decide(
     if cursor.started_at is None:
         return _not_started(cursor, now=now, broker_restarted=broker_restarted)
     if not lock_held:
-        return Decision(Action.DISPATCH, Because.DIED)
+        return _died(cursor, lock_free_seconds=lock_free_seconds)
     if now - cursor.started_at > timedelta(seconds=hard_limit_seconds):
         return Decision(Action.TERMINATE_THEN_DISPATCH, Because.WORKS_TOO_LONG)
     return Decision(Action.NOTHING, Because.WORKING)
@@ -80,3 +102,18 @@ def _not_started(cursor: PartitionCursor, *, now: datetime, broker_restarted: bo
     if now - cursor.dispatched_at < timedelta(seconds=patience):
         return Decision(Action.NOTHING, Because.WAITING_FOR_WORKER)
     return Decision(Action.DISPATCH, Because.NOT_STARTED)
+
+
+def _died(cursor: PartitionCursor, *, lock_free_seconds: float) -> Decision:
+    if cursor.death_signal is None and lock_free_seconds < DEATH_REPORT_SECONDS:
+        return Decision(Action.NOTHING, Because.WAITING_FOR_REPORT)
+    if is_harmless(cursor.death_signal):
+        return Decision(Action.DISPATCH, Because.WAS_STOPPED)
+    suspicion = after_death(cursor)
+    if suspicion.is_hopeless:
+        return Decision(Action.HALT, Because.DIED_ON_ONE_RECORD, suspicion, HaltReason.UNEXPLAINED_DEATHS)
+    if suspicion.may_set_aside:
+        if cursor.condemned_offset == cursor.next_offset and suspicion.kills_unread:
+            return Decision(Action.HALT, Because.DIED_ON_ONE_RECORD, suspicion, HaltReason.POISONED_BUILD)
+        return Decision(Action.SET_ASIDE, Because.DIED_ON_ONE_RECORD, suspicion)
+    return Decision(Action.DISPATCH, Because.DIED, suspicion)

@@ -48,6 +48,7 @@ class PartitionCursor(models.Model):
     attempt = models.BigIntegerField(default=0)
     dispatched_end = models.BigIntegerField(null=True)
     dispatched_at = models.DateTimeField(null=True)
+    range_since = models.DateTimeField(null=True, help_text="When the current range was handed out first.")
     dispatches = models.PositiveIntegerField(default=0, help_text="How often the current range was dispatched.")
     started_at = models.DateTimeField(null=True)
     ended_attempt = models.BigIntegerField(default=0, help_text="The last attempt that ended by any path but death.")

@@ -1,19 +1,33 @@
 """The state table of the bridge: what it does about a cursor, from the row alone."""
 
+import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from ingestion.dispatch import Action, Because, decide
-from ingestion.models import PartitionCursor
+from ingestion.models import HaltReason, PartitionCursor
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def decision(cursor: PartitionCursor, *, end: int = 100, lock_held: bool = False, restarted: bool = False) -> Any:
+def decision(
+    cursor: PartitionCursor,
+    *,
+    end: int = 100,
+    lock_held: bool = False,
+    lock_free_seconds: float = 0.0,
+    restarted: bool = False,
+) -> Any:
     return decide(
-        cursor, end_offset=end, lock_held=lock_held, now=NOW, hard_limit_seconds=60, broker_restarted=restarted
+        cursor,
+        end_offset=end,
+        lock_held=lock_held,
+        lock_free_seconds=lock_free_seconds,
+        now=NOW,
+        hard_limit_seconds=60,
+        broker_restarted=restarted,
     )
 
 
@@ -74,10 +88,47 @@ def test_a_worker_beyond_the_hard_limit_loses_its_session_first() -> None:
     assert decision(cursor, lock_held=True).action is Action.TERMINATE_THEN_DISPATCH
 
 
-def test_a_worker_that_died_is_replaced_at_once() -> None:
-    cursor = dispatched(1, started_at=seconds_ago(0.5))
-    found = decision(cursor, lock_held=False)
+def died(death_signal: int | None, **fields: Any) -> PartitionCursor:
+    return dispatched(1, started_at=seconds_ago(0.5), death_signal=death_signal, build="b1", **fields)
+
+
+def test_a_worker_that_died_of_a_known_signal_is_replaced_at_once() -> None:
+    found = decision(died(signal.SIGKILL))
     assert (found.action, found.because) == (Action.DISPATCH, Because.DIED)
+
+
+def test_a_death_that_nobody_has_reported_yet_waits_for_the_report() -> None:
+    assert decision(died(None), lock_free_seconds=1.4).because is Because.WAITING_FOR_REPORT
+    assert decision(died(None), lock_free_seconds=1.6).because is Because.DIED
+
+
+def test_a_worker_that_was_stopped_leaves_no_suspicion() -> None:
+    found = decision(died(signal.SIGTERM))
+    assert (found.action, found.because, found.suspicion) == (Action.DISPATCH, Because.WAS_STOPPED, None)
+
+
+def test_a_record_that_has_killed_three_workers_alone_is_set_aside() -> None:
+    alone = died(signal.SIGSEGV, suspected_build="b1", lone_strikes=2, strikes=9)
+    alone.dispatched_end = 11
+    assert decision(alone).action is Action.SET_ASIDE
+
+
+def test_a_record_that_kills_although_it_is_not_decoded_halts_the_partition() -> None:
+    alone = died(signal.SIGSEGV, suspected_build="b1", lone_strikes=5, strikes=12, condemned_offset=10)
+    alone.dispatched_end = 11
+    found = decision(alone)
+    assert (found.action, found.halt) == (Action.HALT, HaltReason.POISONED_BUILD)
+
+
+def test_five_deaths_on_one_record_that_nobody_saw_halt_the_partition() -> None:
+    alone = died(None, suspected_build="b1", lone_deaths=4, strikes=9)
+    alone.dispatched_end = 11
+    found = decision(alone, lock_free_seconds=2)
+    assert (found.action, found.halt) == (Action.HALT, HaltReason.UNEXPLAINED_DEATHS)
+
+
+def test_a_closed_partition_is_left_alone() -> None:
+    assert decision(PartitionCursor(next_offset=10, closed_at=NOW)).because is Because.CLOSED
 
 
 def test_an_attempt_that_ended_with_an_error_waits_for_its_retry() -> None:

@@ -1,0 +1,86 @@
+"""Which record kills its worker: found by halving the range, set aside only with proof.
+
+A suspicion says that some record of [`next_offset`, `suspect_end`) kills its worker. After the first death the same
+range is tried once more, then its first half, and so on: if that commits, the culprit lies in the rest. The record that
+is left alone must kill its worker three times, by a signal that a record can cause, before it may be set aside.
+A range of 3,000 records costs at most sixteen workers.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from ingestion.models import PartitionCursor
+
+# What a record can cause: a crash in C, memory or CPU beyond the limit. Nobody sends these to stop a worker.
+STRIKING_SIGNALS = frozenset(
+    {
+        signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGXCPU, signal.SIGKILL,
+    }
+)  # fmt: skip
+STRIKES_TO_SET_ASIDE = 3
+# Deaths that nobody saw the cause of: a host or a whole process tree was lost.
+UNSEEN_DEATHS_TO_HALT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What is held against the records before `suspect_end`; the fields are those of `PartitionCursor`."""
+
+    suspect_end: int | None = None
+    strikes: int = 0
+    lone_strikes: int = 0
+    lone_deaths: int = 0
+    build: str = ""
+
+    @classmethod
+    def of(cls, cursor: PartitionCursor) -> Suspicion:
+        return cls(cursor.suspect_end, cursor.strikes, cursor.lone_strikes, cursor.lone_deaths, cursor.suspected_build)
+
+    @property
+    def may_set_aside(self) -> bool:
+        """Tell whether the record alone has killed often enough; the build must still prove itself elsewhere."""
+        return self.lone_strikes >= STRIKES_TO_SET_ASIDE
+
+    @property
+    def kills_unread(self) -> bool:
+        """Tell whether setting the record aside, which does not even decode it, kills as well: it is not the record."""
+        return self.lone_strikes >= 2 * STRIKES_TO_SET_ASIDE
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Tell whether a person has to look: the record alone goes with deaths that nobody can explain."""
+        return self.lone_deaths >= UNSEEN_DEATHS_TO_HALT
+
+
+def is_harmless(death_signal: int | None) -> bool:
+    """Tell whether the process ended in a way that says nothing about its records, such as SIGTERM."""
+    return death_signal is not None and death_signal not in STRIKING_SIGNALS
+
+
+def after_death(cursor: PartitionCursor) -> Suspicion:
+    """Return the suspicion after the current attempt died of `death_signal`; None is a cause that nobody saw."""
+    assert cursor.dispatched_end is not None
+    known = Suspicion.of(cursor)
+    if known.build != cursor.build:
+        known = Suspicion(build=cursor.build)  # Another build is tried from the start.
+    alone = cursor.dispatched_end - cursor.next_offset == 1
+    seen = cursor.death_signal in STRIKING_SIGNALS
+    return Suspicion(
+        suspect_end=cursor.dispatched_end,
+        strikes=known.strikes + 1,
+        lone_strikes=known.lone_strikes + (alone and seen),
+        lone_deaths=known.lone_deaths + (alone and not seen),
+        build=known.build,
+    )
+
+
+def range_end(*, next_offset: int, log_end: int, batch_records: int, suspicion: Suspicion) -> int:
+    """Return where the next range from `next_offset` ends."""
+    suspect_end = suspicion.suspect_end
+    if suspect_end is None or suspect_end <= next_offset:
+        return min(log_end, next_offset + batch_records)
+    if suspicion.strikes == 1:
+        return suspect_end
+    return next_offset + (suspect_end - next_offset + 1) // 2
