@@ -51,6 +51,7 @@ class BridgeLimits:
 
     batch_records: int
     hard_limit_seconds: float
+    discovery_seconds: float = DISCOVERY_SECONDS
     stalled_seconds: float = STALLED_SECONDS
     beyond_end_seconds: float = BEYOND_END_SECONDS
 
@@ -113,7 +114,7 @@ class Bridge:
         self._log.close()
 
     def _discover(self) -> None:
-        if time.monotonic() - self._discovered_at < DISCOVERY_SECONDS:
+        if time.monotonic() - self._discovered_at < self._limits.discovery_seconds:
             return
         self._discovered_at = time.monotonic()
         try:

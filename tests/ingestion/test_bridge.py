@@ -1,0 +1,277 @@
+"""The bridge on a real log and real cursors, without workers: the tests play them."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models import F
+
+from ingestion import cursor as cursors
+from ingestion.bridge import Bridge, BridgeLimits
+from ingestion.cursor import Dispatch
+from ingestion.log.base import NewRecord, PartitionId
+from ingestion.log.postgres import PostgresLog, append_now, create_topics
+from ingestion.membership import Alone
+from ingestion.models import Batch, Gap, GapReason, HaltReason, InboxPartition, PartitionCursor, Project, Topic
+from ingestion.partitions import ensure_partitions
+
+BATCH = 100
+
+
+class Bench:
+    """A bridge, partition 0 of a topic of its own, and what was sent for it."""
+
+    def __init__(self, *, beyond_end_seconds: float = 60.0) -> None:
+        ensure_partitions()
+        self.topic = f"bridge-{uuid.uuid4()}"
+        project = Project.objects.create(slug=self.topic, name=self.topic)
+        Topic.objects.create(name=self.topic, project=project)
+        create_topics([self.topic])
+        self.sent: list[Dispatch] = []
+        self.bridge = self.new_bridge(beyond_end_seconds=beyond_end_seconds)
+
+    def new_bridge(self, *, beyond_end_seconds: float = 60.0) -> Bridge:
+        return Bridge(
+            log=PostgresLog(),
+            membership=Alone(),
+            send=self.sent.append,
+            broker_generation=lambda: "the same",
+            limits=BridgeLimits(
+                batch_records=BATCH,
+                hard_limit_seconds=60,
+                discovery_seconds=0,
+                beyond_end_seconds=beyond_end_seconds,
+            ),
+        )
+
+    def append(self, count: int) -> None:
+        append_now(self.topic, [NewRecord(None, b"{}") for _ in range(count)])
+
+    def step(self) -> Dispatch | None:
+        """Let the bridge serve everything once; return what it sent for the partition."""
+        self.sent.clear()
+        self.bridge.step()
+        return next((task for task in self.sent if task.cursor_id == self.cursor.pk), None)
+
+    def next(self) -> Dispatch:
+        task = self.step()
+        assert task is not None
+        return task
+
+    @property
+    def cursor(self) -> PartitionCursor:
+        return PartitionCursor.objects.filter(topic=self.topic, partition=0).latest("pk")
+
+    @property
+    def inbox(self) -> InboxPartition:
+        return InboxPartition.objects.get(topic=self.topic, partition=0)
+
+    def begin_at(self, offset: int) -> None:
+        InboxPartition.objects.filter(pk=self.inbox.pk).update(begin_offset=offset)
+
+    def recreate(self) -> None:
+        """Do what deleting and creating the topic does."""
+        with connection.cursor() as sql:
+            sql.execute("DELETE FROM inbox WHERE inbox_partition_id = %s", [self.inbox.pk])
+        InboxPartition.objects.filter(topic=self.topic).update(topic_id=uuid.uuid4(), begin_offset=0, end_offset=0)
+
+    def die(self, task: Dispatch, death_signal: int | None, *, build: str = "b1") -> None:
+        """Play a worker that starts the range and is gone; its session lock went with it a second ago."""
+        assert cursors.start_attempt(task, build=build) is not None
+        PartitionCursor.objects.filter(pk=task.cursor_id).update(
+            started_at=F("started_at") - timedelta(seconds=1), death_signal=death_signal
+        )
+
+    def commit(self, task: Dispatch, *, build: str = "b1") -> Dispatch | None:
+        """Play a worker that commits the range and knows of no more; return what it hands over of a suspected one."""
+        assert cursors.start_attempt(task, build=build) is not None
+        cursor = self.cursor
+        Batch.objects.create(
+            cursor=cursor, attempt=task.attempt, start_offset=task.start, end_offset=task.end, worker_build=build
+        )
+        return cursors.advance(
+            task,
+            next_offset=task.end,
+            end_offset=task.end,
+            batch_records=BATCH,
+            stage_batches=0,
+            watermark=None,
+            suspect_end=cursor.suspect_end,
+            strikes=cursor.strikes,
+        )
+
+    def play_poison(self, offset: int) -> int:
+        """Play workers that die on one record until the bridge stops sending or condemns it; return the deaths."""
+        deaths = 0
+        task = self.step()
+        while task is not None and self.cursor.condemned_offset is None:
+            if task.start <= offset < task.end:
+                deaths += 1
+                self.die(task, signal.SIGKILL)
+                task = self.step()
+            else:
+                task = self.commit(task) or self.step()
+            assert deaths < 20, "the poison was not found"
+        return deaths
+
+
+@pytest.fixture
+def bench(transactional_db: None) -> Iterator[Bench]:
+    found = Bench()
+    yield found
+    found.bridge.close()
+
+
+def test_a_record_that_kills_is_condemned_alone_with_the_ranges_before_it_committed(bench: Bench) -> None:
+    bench.append(90)
+    assert bench.play_poison(71) <= 12
+    cursor = bench.cursor
+    assert (cursor.next_offset, cursor.condemned_offset, cursor.dispatched_end) == (71, 71, 72)
+
+
+def test_a_build_that_has_ingested_nothing_since_halts_instead_of_setting_aside(bench: Bench) -> None:
+    bench.append(90)
+    bench.play_poison(0)
+    cursor = bench.cursor
+    assert cursor.condemned_offset is None
+    assert cursor.halted_because == HaltReason.POISONED_BUILD
+    assert cursor.halted_at is not None
+
+
+def test_a_death_that_no_record_causes_leaves_no_strike(bench: Bench) -> None:
+    bench.append(10)
+    bench.die(bench.next(), signal.SIGTERM)
+    again = bench.next()
+    assert (again.start, again.end) == (0, 10)
+    assert (bench.cursor.strikes, bench.cursor.suspect_end) == (0, None)
+
+
+def test_a_killed_worker_whose_range_commits_next_time_leaves_no_suspicion(bench: Bench) -> None:
+    bench.append(10)
+    bench.die(bench.next(), signal.SIGKILL)
+    bench.commit(bench.next())
+    cursor = bench.cursor
+    assert (cursor.strikes, cursor.suspect_end, cursor.suspected_at) == (0, None, None)
+
+
+def test_a_death_is_not_acted_on_before_its_report_is_due(bench: Bench) -> None:
+    bench.append(10)
+    bench.die(bench.next(), None)
+    assert bench.step() is None
+
+
+def test_retention_that_passed_the_cursor_leaves_a_gap_with_the_exact_range(bench: Bench) -> None:
+    bench.append(10)
+    bench.commit(bench.next())
+    bench.append(50)
+    bench.begin_at(42)
+    assert bench.step() is None
+    gap = Gap.objects.get(cursor=bench.cursor)
+    assert (gap.start_offset, gap.end_offset, gap.reason) == (10, 42, GapReason.RETENTION)
+    task = bench.next()
+    assert (task.start, task.end) == (42, 60)
+
+
+def test_an_attempt_from_before_the_gap_can_no_longer_start(bench: Bench) -> None:
+    bench.append(50)
+    slow = bench.next()
+    bench.begin_at(42)
+    cursors.end_attempt(slow, error="offset_out_of_range", retry_seconds=0)
+    bench.step()
+    assert Gap.objects.filter(cursor=bench.cursor).count() == 1
+    assert cursors.start_attempt(slow) is None
+
+
+def test_two_bridges_record_a_gap_once(bench: Bench) -> None:
+    bench.step()
+    other = bench.new_bridge()
+    bench.append(50)
+    bench.begin_at(42)
+    bench.step()
+    other.step()
+    assert Gap.objects.filter(cursor=bench.cursor).count() == 1
+
+
+def test_a_cursor_beyond_the_end_for_long_halts(transactional_db: None) -> None:
+    bench = Bench(beyond_end_seconds=0)
+    bench.append(10)
+    bench.commit(bench.next())
+    InboxPartition.objects.filter(pk=bench.inbox.pk).update(end_offset=4)
+    bench.step()
+    assert bench.cursor.halted_because == HaltReason.BEYOND_END
+    assert "ends at 4" in bench.cursor.halted_reason
+
+
+def test_a_cursor_beyond_the_end_for_a_moment_goes_on(bench: Bench) -> None:
+    bench.append(10)
+    bench.commit(bench.next())
+    InboxPartition.objects.filter(pk=bench.inbox.pk).update(end_offset=4)
+    assert bench.step() is None
+    InboxPartition.objects.filter(pk=bench.inbox.pk).update(end_offset=10)
+    bench.append(5)
+    assert bench.next().start == 10
+
+
+def test_a_recreated_topic_closes_the_old_cursor_with_a_gap_and_is_read_from_its_beginning(bench: Bench) -> None:
+    bench.append(10)
+    bench.commit(bench.next())
+    bench.append(15)
+    bench.step()
+    old = bench.cursor
+    bench.recreate()
+    bench.append(3)
+    task = bench.next()
+    assert (task.start, task.end) == (0, 3)
+    assert bench.cursor.pk != old.pk
+    old.refresh_from_db()
+    assert old.closed_at is not None
+    gap = Gap.objects.get(cursor=old)
+    assert (gap.start_offset, gap.end_offset, gap.reason) == (10, 25, GapReason.TOPIC_RECREATED)
+
+
+def test_another_cluster_halts_the_cursors_and_nothing_of_it_is_read(bench: Bench) -> None:
+    bench.append(10)
+    bench.step()
+    PartitionCursor.objects.filter(topic=bench.topic).update(cluster_id="A")
+    log = ClusterB()
+    bridge = Bridge(
+        log=log,
+        membership=Alone(),
+        send=bench.sent.append,
+        broker_generation=lambda: None,
+        limits=BridgeLimits(batch_records=BATCH, hard_limit_seconds=60, discovery_seconds=0),
+    )
+    bridge.step()
+    assert bench.cursor.halted_because == HaltReason.OTHER_CLUSTER
+    assert PartitionCursor.objects.filter(topic=bench.topic, cluster_id="B").count() == 0
+
+
+class ClusterB(PostgresLog):
+    """The same log, as another cluster would present it."""
+
+    def partitions(self, topics: Collection[str]) -> Sequence[PartitionId]:
+        return [replace(item, cluster_id="B") for item in super().partitions(topics)]
+
+
+def test_new_partitions_are_read_from_their_beginning(bench: Bench) -> None:
+    bench.step()
+    topic_id = bench.inbox.topic_id
+    InboxPartition.objects.create(topic=bench.topic, partition=8, topic_id=topic_id, end_offset=0)
+    bench.step()
+    assert PartitionCursor.objects.get(topic=bench.topic, partition=8).next_offset == 0
+
+
+def test_the_end_of_the_log_is_kept_for_people_who_look(bench: Bench) -> None:
+    bench.append(10)
+    task = bench.next()
+    assert cursors.start_attempt(task, build="b1") is not None
+    bench.append(20)
+    bench.new_bridge().step()
+    assert bench.cursor.log_end == 30
+    assert bench.cursor.log_end_at is not None
