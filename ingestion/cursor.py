@@ -27,7 +27,8 @@ logger = structlog.get_logger(__name__)
 LOCK_CLASS = 0x53454E54
 BUSY_RETRY_SECONDS = 1.0
 FAILURE_RETRY_SECONDS = 0.25
-FAILURE_RETRY_MAX_SECONDS = 15.0
+# What was away may be back: ingestion goes on within five seconds.
+FAILURE_RETRY_MAX_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)

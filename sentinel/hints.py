@@ -24,14 +24,33 @@ GENERATION_SECONDS = 1.0
 # Neither the bridge's one thread nor a worker between two ranges may wait longer for Redis.
 TIMEOUT_SECONDS = 1.0
 UNSENT_RETRY_SECONDS = 1.0
+# After a failure the ranges of the other partitions do not each wait for the same Redis.
+AWAY_SECONDS = 0.5
 
 
-def send_range(task: Dispatch) -> None:
-    """Queue `ingest_range`, or say in the cursor that this attempt will not start, so that the bridge tries again.
+class RangeSender:
+    """Queues `ingest_range`, or says in the cursor that this attempt will not start, so that the bridge tries again.
 
     Without that the bridge would wait as for a busy worker, twice as long after every failure.
     """
-    try:
+
+    def __init__(self) -> None:
+        self._away_until = float("-inf")
+
+    def __call__(self, task: Dispatch) -> None:
+        """Send the range; never raises because of Redis, and blocks for `TIMEOUT_SECONDS` at most."""
+        if time.monotonic() < self._away_until:
+            cursors.end_attempt(task, error="unsent", retry_seconds=UNSENT_RETRY_SECONDS)
+            return
+        try:
+            self._send(task)
+        except (OperationalError, redis.RedisError, OSError) as error:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            logger.warning("range.unsent", cursor=task.cursor_id, error=type(error).__name__)
+            cursors.end_attempt(task, error="unsent", retry_seconds=UNSENT_RETRY_SECONDS)
+
+    @staticmethod
+    def _send(task: Dispatch) -> None:
         with _producers().acquire(block=True) as producer:
             app.send_task(
                 "sentinel.ingest_range",
@@ -40,9 +59,9 @@ def send_range(task: Dispatch) -> None:
                 producer=producer,
                 retry=False,
             )
-    except (OperationalError, redis.RedisError, OSError) as error:
-        logger.warning("range.unsent", cursor=task.cursor_id, error=type(error).__name__)
-        cursors.end_attempt(task, error="unsent", retry_seconds=UNSENT_RETRY_SECONDS)
+
+
+send_range = RangeSender()
 
 
 @cache

@@ -40,7 +40,10 @@ def django_db_modify_db_settings() -> None:
 @pytest.fixture(scope="session")
 def _redis() -> RedisServer:
     service = SERVICES.redis.start()
-    return RedisServer(url=service.url, kill=SERVICES.redis.kill, restart=SERVICES.redis.start)
+    redis = SERVICES.redis
+    return RedisServer(
+        url=service.url, kill=redis.kill, restart=redis.start, suspend=redis.suspend, resume=redis.resume
+    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -54,6 +55,16 @@ class LazyService(Generic[S]):
         """End the server as `kill -9` does."""
         if self._child is not None:
             self._child.kill()
+
+    def suspend(self) -> None:
+        """Let the server hang: its sockets accept, and nothing answers."""
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End what `suspend` began."""
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """Stop the server, if it runs."""
@@ -125,3 +136,5 @@ class RedisServer:
     url: str
     kill: Callable[[], None]
     restart: Callable[[], object]
+    suspend: Callable[[], None]
+    resume: Callable[[], None]

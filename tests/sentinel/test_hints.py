@@ -9,7 +9,7 @@ import pytest
 from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
 from ingestion.models import PartitionCursor, Project
-from sentinel.hints import UNSENT_RETRY_SECONDS, BrokerGeneration, send_range
+from sentinel.hints import AWAY_SECONDS, TIMEOUT_SECONDS, UNSENT_RETRY_SECONDS, BrokerGeneration, RangeSender
 from tests.services import RedisServer
 
 SOON_SECONDS = 1.5
@@ -29,19 +29,41 @@ def task(transactional_db: None) -> Dispatch:
     return dispatched
 
 
-def seconds_to_send(task: Dispatch) -> float:
+@pytest.fixture
+def send_range() -> RangeSender:
+    return RangeSender()
+
+
+def seconds_to_send(send_range: RangeSender, task: Dispatch) -> float:
     started_at = time.monotonic()
     send_range(task)
     return time.monotonic() - started_at
 
 
-def test_sending_to_a_dead_redis_does_not_wait(task: Dispatch, redis_server: RedisServer) -> None:
+def test_sending_to_a_dead_redis_does_not_wait(
+    send_range: RangeSender, task: Dispatch, redis_server: RedisServer
+) -> None:
     send_range(task)
     redis_server.kill()
-    assert [seconds_to_send(task) < SOON_SECONDS for _ in range(3)] == [True] * 3
+    assert [seconds_to_send(send_range, task) < SOON_SECONDS for _ in range(3)] == [True] * 3
 
 
-def test_an_unsent_range_is_dispatched_again_in_a_second(task: Dispatch, redis_server: RedisServer) -> None:
+def test_a_hung_redis_holds_up_the_first_of_many_ranges_only(
+    send_range: RangeSender, task: Dispatch, redis_server: RedisServer
+) -> None:
+    send_range(task)
+    redis_server.suspend()
+    try:
+        first, *others = [seconds_to_send(send_range, task) for _ in range(8)]
+    finally:
+        redis_server.resume()
+    assert first > TIMEOUT_SECONDS / 2
+    assert sum(others) < SOON_SECONDS
+
+
+def test_an_unsent_range_is_dispatched_again_in_a_second(
+    send_range: RangeSender, task: Dispatch, redis_server: RedisServer
+) -> None:
     redis_server.kill()
     send_range(task)
     cursor = PartitionCursor.objects.get(pk=task.cursor_id)
@@ -51,17 +73,22 @@ def test_an_unsent_range_is_dispatched_again_in_a_second(task: Dispatch, redis_s
     assert (cursor.retry_at - cursor.dispatched_at).total_seconds() < UNSENT_RETRY_SECONDS + SOON_SECONDS
 
 
-def test_an_attempt_that_was_given_up_never_starts(task: Dispatch, redis_server: RedisServer) -> None:
+def test_an_attempt_that_was_given_up_never_starts(
+    send_range: RangeSender, task: Dispatch, redis_server: RedisServer
+) -> None:
     redis_server.kill()
     send_range(task)
     assert cursors.start_attempt(task) is None
 
 
-def test_a_range_is_sent_again_once_redis_is_back(task: Dispatch, redis_server: RedisServer) -> None:
+def test_a_range_is_sent_again_once_redis_is_back(
+    send_range: RangeSender, task: Dispatch, redis_server: RedisServer
+) -> None:
     send_range(task)
     redis_server.kill()
     send_range(task)
     redis_server.restart()
+    time.sleep(AWAY_SECONDS)
     cursor = PartitionCursor.objects.get(pk=task.cursor_id)
     again = cursors.dispatch(cursor, end=10)
     assert again is not None
