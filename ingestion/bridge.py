@@ -132,7 +132,8 @@ class Bridge:
         """Keep the ends of partitions that stand still: people see the lag without asking the broker."""
         if time.monotonic() - self._remembered_at >= REMEMBER_SECONDS:
             self._remembered_at = time.monotonic()
-            cursors.remember_ends({row.pk: end for row in rows if (end := ends.get((row.topic, row.partition)))})
+            seen = {row.pk: ends.get((row.topic, row.partition)) for row in rows}
+            cursors.remember_ends({pk: end for pk, end in seen.items() if end is not None})
 
     # --- one partition -----------------------------------------------------------------------------------------------
 
@@ -143,12 +144,10 @@ class Bridge:
         due = []
         for row in rows:
             end = ends.get((row.topic, row.partition), row.next_offset)
-            metrics.PARTITION_LAG.labels(row.topic, row.partition).set(max(0, end - row.next_offset))
             if _is_served(row, owned):
                 decision = self._decide(row, end, free_seconds=free_seconds.get(row.pk), broker_restarted=restarted)
                 if decision.action is not Action.NOTHING:
                     due.append((row, end, decision))
-        metrics.PARTITIONS_HALTED.set(sum(bool(row.halted_reason) for row in rows))
         beginnings = self._beginnings([row for row, _, _ in due])
         results = [
             self._act(row, end, decision, beginning=beginnings.get((row.topic, row.partition), 0))

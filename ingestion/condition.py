@@ -76,6 +76,7 @@ class CursorRow:
     """What is read of a `PartitionCursor`; the names are those of its columns."""
 
     id: int
+    cluster_id: str
     topic: str
     partition: int
     next_offset: int
@@ -116,7 +117,8 @@ COLUMNS = tuple(field.name for field in fields(CursorRow))
 class Condition:
     """How one partition does. `lag` is in records, as of `lag_at`; None is never.
 
-    `stalled_seconds` is for how long nothing was committed although the log has more.
+    `stalled_seconds`: for how long nothing was committed although the log has more. `unseen_seconds`: for how long
+    nobody has seen the end of the log; 0 where it is not in use.
     """
 
     cursor_id: int
@@ -128,6 +130,7 @@ class Condition:
     lag_at: datetime | None
     since: datetime
     stalled_seconds: float
+    unseen_seconds: float
     why: str
     halted_because: str
     strikes: int
@@ -157,10 +160,17 @@ class _Finding:
     runbook: Runbook = Runbook.NONE
 
 
-def condition_of(cursor: CursorRow, *, now: datetime) -> Condition:
-    """Return how the partition does at `now`, by the database's clock."""
+def condition_of(cursor: CursorRow, *, now: datetime, in_use: bool = True) -> Condition:
+    """Return how the partition does at `now`, by the database's clock.
+
+    `in_use` is false where its topic is read from another log now, such as Kafka instead of PostgreSQL.
+    """
     lag = 0 if cursor.closed_at else max(cursor.log_end - cursor.next_offset, 0)
-    finding = _resting(cursor) or _unseen(cursor, now=now) or _moving(cursor, lag=lag, now=now)
+    finding = (
+        _resting(cursor)
+        or (_unseen(cursor, now=now) if in_use else _left_behind(cursor, lag=lag))
+        or _moving(cursor, lag=lag, now=now)
+    )
     return Condition(
         cursor_id=cursor.id,
         topic=cursor.topic,
@@ -173,6 +183,7 @@ def condition_of(cursor: CursorRow, *, now: datetime) -> Condition:
         stalled_seconds=max((now - _standing_since(cursor)).total_seconds(), 0.0)
         if lag and not _is_new(cursor)
         else 0.0,
+        unseen_seconds=max((now - _seen_at(cursor)).total_seconds(), 0.0) if in_use and not cursor.closed_at else 0.0,
         why=finding.why,
         halted_because=cursor.halted_because,
         strikes=cursor.strikes,
@@ -194,13 +205,25 @@ def _resting(cursor: CursorRow) -> _Finding | None:
 
 def _unseen(cursor: CursorRow, *, now: datetime) -> _Finding | None:
     """Return that nobody knows the lag: neither a bridge nor a worker has seen the end of the log lately."""
-    seen_at = cursor.log_end_at or cursor.created_at
+    seen_at = _seen_at(cursor)
     if now - seen_at < timedelta(seconds=UNSEEN_SECONDS):
         return None
     why = (
         f"nobody has seen the end of its log for {_seconds(now - seen_at)}: no bridge runs, or the log does not answer"
     )
     return _Finding(State.STUCK, seen_at, why, Runbook.LOG_UNSEEN)
+
+
+def _seen_at(cursor: CursorRow) -> datetime:
+    return cursor.log_end_at or cursor.created_at
+
+
+def _left_behind(cursor: CursorRow, *, lag: int) -> _Finding:
+    """Return how a partition does whose topic is read from another log now."""
+    if not lag:
+        return _Finding(State.IDLE, _seen_at(cursor), "its log is not in use; all that it held is ingested")
+    why = "its log is not in use any more, and holds records that were not ingested"
+    return _Finding(State.STUCK, _seen_at(cursor), why, Runbook.LOG_UNSEEN)
 
 
 def _moving(cursor: CursorRow, *, lag: int, now: datetime) -> _Finding:

@@ -3,11 +3,17 @@
 Labels are bounded: reasons and types are enums, topics and partitions are few, and `service`, which senders choose,
 goes through `service_label`. Under `PROMETHEUS_MULTIPROC_DIR` each process writes its own file and `/metrics` adds
 them up; a gauge shows the value that was set last, by whichever process.
+
+What stands in the database is not counted by a process but read when `/metrics` is asked (`ingestion.gauges`): it is
+true whichever process died, and on every host.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily
 
 MAX_LABEL_VALUES = 200
 OTHER = "other"
@@ -34,6 +40,20 @@ class BoundedLabel:
 
 
 service_label = BoundedLabel()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGauge:
+    """A gauge whose values are read when `/metrics` is asked."""
+
+    name: str
+    documentation: str
+    labels: tuple[str, ...] = ()
+
+    def family(self) -> GaugeMetricFamily:
+        """Return it without samples."""
+        return GaugeMetricFamily(self.name, self.documentation, labels=self.labels)
+
 
 EVENTS_RECEIVED = Counter(
     "sentinel_events_received_total",
@@ -82,17 +102,6 @@ KAFKA_CONSUMPTION_ERRORS = Counter(
     "sentinel_kafka_consumption_errors_total",
     "Reads and offset requests that Kafka failed to answer (requests).",
 )
-PARTITION_LAG = Gauge(
-    "sentinel_partition_lag_records",
-    "Records in the log that are not ingested yet, per partition (records).",
-    ["topic", "partition"],
-    multiprocess_mode="mostrecent",
-)
-PARTITIONS_HALTED = Gauge(
-    "sentinel_partitions_halted",
-    "Partitions that wait for a human; the admin says why (partitions).",
-    multiprocess_mode="mostrecent",
-)
 BRIDGE_DISPATCHES = Counter(
     "sentinel_bridge_dispatches_total",
     "Ranges that the bridge handed to the workers, by reason (ranges).",
@@ -133,4 +142,56 @@ CACHE_SIZE = Gauge(
     "Series whose baseline state is cached in Redis, per partition (series).",
     ["topic", "partition"],
     multiprocess_mode="mostrecent",
+)
+
+# --- Read from the database (`ingestion.gauges`) ---------------------------------------------------------------------
+
+PARTITIONS_KNOWN = ReadGauge(
+    "sentinel_partitions_known",
+    "Whether the database told the figures below within two seconds: 1, else 0 and they are absent (truth).",
+)
+PARTITIONS = ReadGauge(
+    "sentinel_partitions",
+    "Partitions by state, as `sentinel partitions list` names them (partitions).",
+    ("state",),
+)
+PARTITIONS_HALTED = ReadGauge(
+    "sentinel_partitions_halted",
+    "Partitions that wait for a person, by reason; each has a runbook (partitions).",
+    ("reason",),
+)
+PARTITION_LAG = ReadGauge(
+    "sentinel_partition_lag_records",
+    "Records in the log that are not ingested yet, per partition (records).",
+    ("topic", "partition"),
+)
+PARTITION_STALLED_SECONDS = ReadGauge(
+    "sentinel_partition_stalled_seconds",
+    "Time without a commit although the log has more; 0 for a partition that is up to date (seconds).",
+    ("topic", "partition"),
+)
+PARTITION_UNSEEN_SECONDS = ReadGauge(
+    "sentinel_partition_unseen_seconds",
+    "Time since a bridge or a worker saw the end of the partition's log (seconds).",
+    ("topic", "partition"),
+)
+PARTITION_STRIKES = ReadGauge(
+    "sentinel_partition_strikes",
+    "Deaths of workers that are held against the partition's next records (deaths).",
+    ("topic", "partition"),
+)
+GAPS = ReadGauge(
+    "sentinel_gaps",
+    "Gaps: ranges that were never ingested, by reason (ranges).",
+    ("reason",),
+)
+GAP_OFFSETS = ReadGauge(
+    "sentinel_gap_offsets",
+    "Offsets in gaps, by reason (offsets).",
+    ("reason",),
+)
+DEAD_LETTERS_LAST_HOUR = ReadGauge(
+    "sentinel_dead_letters_last_hour",
+    "Records set aside as dead letters within the last hour, by reason; counted ones among them (records).",
+    ("reason",),
 )

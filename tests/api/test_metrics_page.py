@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.views.metrics import DECLARATIONS, declared_families
+from ingestion.metrics import ReadGauge
 
 # The documented names whose stages exist; RabbitMQ is not one of them yet.
 DOCUMENTED = [
@@ -44,6 +45,10 @@ def declared() -> list[MetricWrapperBase]:
     return [value for value in values if isinstance(value, MetricWrapperBase)]
 
 
+def read_gauges() -> list[ReadGauge]:
+    return [value for module in DECLARATIONS for value in vars(module).values() if isinstance(value, ReadGauge)]
+
+
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_every_documented_name_is_on_the_page_before_it_counts_anything(client: Client, name: str) -> None:
     response = client.get("/metrics")
@@ -64,9 +69,10 @@ def test_every_metric_says_what_it_counts_and_in_which_unit() -> None:
 def test_labels_are_of_bounded_sets() -> None:
     bounded = {
         "channel", "detector", "method", "metric", "outcome", "partition", "phase", "reason", "route", "service",
-        "severity", "source", "stage", "status", "table", "topic", "type", "verdict",
+        "severity", "source", "stage", "state", "status", "table", "topic", "type", "verdict",
     }  # fmt: skip
     assert {label for metric in declared() for label in metric._labelnames} <= bounded
+    assert {label for gauge in read_gauges() for label in gauge.labels} <= bounded
 
 
 def test_counters_and_times_are_named_as_prometheus_asks() -> None:
@@ -95,7 +101,7 @@ def test_requests_are_counted_by_route_and_not_by_path(reader: Client) -> None:
 COUNT = """
 import ingestion.metrics as metrics
 metrics.EVENTS_RECEIVED.inc({count})
-metrics.PARTITION_LAG.labels("llm.telemetry", "0").set({count})
+metrics.CACHE_SIZE.labels("llm.telemetry", "0").set({count})
 """
 SHOW = """
 from prometheus_client import generate_latest
@@ -125,5 +131,5 @@ def test_the_page_adds_up_every_process_of_the_host(tmp_path: Path) -> None:
     families = {family.name: family for family in text_string_to_metric_families(page)}
     samples = {sample.name: sample.value for family in families.values() for sample in family.samples}
     assert samples["sentinel_events_received_total"] == 5
-    assert samples["sentinel_partition_lag_records"] == 3
+    assert samples["sentinel_cache_size"] == 3
     assert "sentinel_events_processed" in families

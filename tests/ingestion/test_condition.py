@@ -28,7 +28,7 @@ def ago(seconds: float) -> datetime:
 
 
 UP_TO_DATE = CursorRow(
-    id=1, topic="llm.telemetry", partition=2, next_offset=100, attempt=7, ended_attempt=7, dispatches=0,
+    id=1, cluster_id="c", topic="llm.telemetry", partition=2, next_offset=100, attempt=7, ended_attempt=7, dispatches=0,
     dispatched_at=ago(3_600), range_since=None, started_at=None, phase="", retry_at=None, last_error="",
     suspect_end=None, suspected_at=None, strikes=0, lone_strikes=0, lone_deaths=0, condemned_offset=None,
     halted_because="", halted_reason="", halted_at=None, closed_at=None, log_end=100, log_end_at=ago(1),
@@ -156,6 +156,13 @@ def test_where_nobody_sees_the_end_of_the_log_the_lag_is_not_believed(lag: int) 
     assert found.why == (
         "nobody has seen the end of its log for 25 s: no bridge runs, or the log does not answer"
     )  # fmt: skip
+
+
+def test_a_log_that_is_not_in_use_any_more_rests_unless_it_holds_records() -> None:
+    empty = condition_of(dataclasses.replace(UP_TO_DATE, log_end_at=ago(9_999)), now=NOW, in_use=False)
+    assert (empty.state, empty.unseen_seconds) == (State.IDLE, 0.0)
+    full = condition_of(dataclasses.replace(UP_TO_DATE, log_end=103, log_end_at=ago(9_999)), now=NOW, in_use=False)
+    assert (full.state, full.lag, full.runbook) == (State.STUCK, 3, Runbook.LOG_UNSEEN)
 
 
 def test_a_new_partition_has_a_moment_until_its_log_is_seen() -> None:
