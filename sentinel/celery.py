@@ -10,7 +10,7 @@ from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sentinel.settings")
 
-app = Celery("sentinel")
+app = Celery("sentinel", task_cls="sentinel.request:Task")
 app.conf.update(
     broker_url=settings.REDIS_URL,
     # A hung Redis otherwise blocks apply_async for ever.
@@ -23,6 +23,9 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     worker_consumer="sentinel.consumer:Consumer",
+    worker_pool="sentinel.pool:TaskPool",
+    # On a busy machine a process takes long to start; killing it starts it anew, which takes no less.
+    worker_proc_alive_timeout=30.0,
     task_publish_retry=False,
     result_backend=None,
     task_ignore_result=True,

@@ -15,6 +15,7 @@ from detection.baselines import BaselineStore
 from ingestion import partitions, retention
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
+from sentinel.cpu_limit import cpu_limit
 from sentinel.outcome import described
 from sentinel.pipeline import pipeline
 
@@ -25,7 +26,8 @@ logger = structlog.get_logger(__name__)
 def ingest_range(cursor_id: int, start: int, end: int, attempt: int) -> None:
     """Ingest one range of the log (`sentinel.pipeline`)."""
     try:
-        pipeline().ingest(Dispatch(cursor_id, start, end, attempt))
+        with cpu_limit(seconds=settings.SENTINEL_RECORD_CPU_SECONDS):
+            pipeline().ingest(Dispatch(cursor_id, start, end, attempt))
     except Exception as error:  # noqa: BLE001  # The task boundary: a MemoryError beyond it kills the worker's parent.
         logger.error("ingest.failed", cursor=cursor_id, start=start, attempt=attempt, error=described(error))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import resource
+import signal
 from typing import Any
 
 from celery.signals import worker_process_init, worker_process_shutdown
@@ -11,11 +13,19 @@ from django.db import connections
 # A batch makes hundreds of thousands of objects that die young and hold no cycles; looking for cycles among them as
 # often as by default takes a tenth of the worker's time.
 COLLECT_AFTER = (100_000, 50, 50)
+# A deploy may send them to the whole process group. The parent finishes what has begun, so its children carry on; when
+# the parent itself dies they are killed (Celery sets the parent-death signal).
+FOR_THE_PARENT = (signal.SIGTERM, signal.SIGHUP)
 
 
 @worker_process_init.connect
 def prepare(**_: Any) -> None:
     """Share nothing with the parent: its database connection is closed, its objects are never collected here."""
+    for number in FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    # A core file holds the texts that were being scrubbed.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connections.close_all()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
@@ -29,3 +39,5 @@ def close(**_: Any) -> None:
     if pipeline.cache_info().currsize:
         pipeline().close()
     connections.close_all()
+    # From here on the parent hurries an idle process by SIGTERM.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

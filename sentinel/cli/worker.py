@@ -36,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
     app.worker_main(
         [
             "worker",
-            "--pool=prefork",
             f"--concurrency={concurrency}",
             f"--queues={settings.SENTINEL_QUEUE_INGEST},{settings.SENTINEL_QUEUE_BEAT}",
             f"--hostname=sentinel-{os.getpid()}@%h",
