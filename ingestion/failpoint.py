@@ -6,7 +6,7 @@ separated by semicolons. Where the variable is not set, `failpoint` is a functio
 Actions: `kill` (SIGKILL), `signal(NAME)`, `freeze` (SIGSTOP), `sleep(SECONDS)`, `burn(SECONDS)` of CPU inside C, `raise`
 (`FailpointError`), `memory` (`MemoryError`), `pass` (only traced). Conditions: `nth=N` (the Nth hit of a process),
 `p=PROBABILITY`, `once` (one process only: needs `SENTINEL_FAILPOINTS_DIR`). With that directory every hit that acts is
-written to `hits.log` there: time, process, name.
+written to `hits.log` there: time, process, name, action.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "SENTINEL_FAILPOINTS"
 DIRECTORY_VARIABLE = "SENTINEL_FAILPOINTS_DIR"
 
-POINTS = frozenset(
-    {
-        # The worker, in the order of one range.
-        "before_lock", "after_lock", "after_start", "after_read", "after_decode", "after_scrub",
-        "before_transaction", "after_lock_position", "after_load_state", "before_copy", "after_copy", "after_late",
-        "after_detect", "after_outbox", "after_rollups", "after_dead_letters", "after_batch", "after_checkpoint",
-        "before_commit", "after_commit", "before_redis", "after_redis", "before_unlock", "before_send", "after_send",
-        # The bridge, in the order of one step.
-        "after_discover", "after_cursors", "after_ends", "before_dispatch", "after_dispatch", "before_publish",
-        "after_publish", "before_wait", "before_seek", "before_gap", "after_gap",
-    }
+# In the order of one range.
+WORKER_POINTS = (
+    "before_lock", "after_lock", "after_start", "after_read", "after_decode", "after_scrub",
+    "before_transaction", "after_lock_position", "after_load_state", "before_copy", "after_copy", "after_late",
+    "after_detect", "after_outbox", "after_rollups", "after_dead_letters", "after_batch", "after_checkpoint",
+    "before_commit", "after_commit", "before_redis", "after_redis", "before_unlock", "before_send", "after_send",
 )  # fmt: skip
+# In the order of one step; the last three only where a group watches Kafka, or a cursor stands below its log.
+BRIDGE_POINTS = (
+    "after_discover", "after_cursors", "after_ends", "before_dispatch", "after_dispatch", "before_publish",
+    "after_publish", "before_wait", "before_seek", "before_gap", "after_gap",
+)  # fmt: skip
+POINTS = frozenset((*WORKER_POINTS, *BRIDGE_POINTS))
 
 
 class FailpointError(Exception):
@@ -42,11 +44,13 @@ class FailpointError(Exception):
 
 
 class FailpointSyntaxError(ValueError):
-    """`SENTINEL_FAILPOINTS` names an unknown point, action or condition."""
+    """`SENTINEL_FAILPOINTS` cannot be read, or the code names a point that is none."""
 
 
-_SPEC = re.compile(r"(?P<name>\w+)=(?P<action>[a-z]+)(\((?P<argument>[\w.]+)\))?(?P<conditions>(:[\w.=]+)*)\Z")
-_ACTIONS = frozenset({"kill", "signal", "freeze", "sleep", "burn", "raise", "memory", "pass"})
+_SPEC = re.compile(r"(?P<name>\w+)=(?P<action>\w+)(\((?P<argument>[^()]*)\))?(?P<conditions>(:[^:]*)*)\Z")
+_PLAIN_ACTIONS = frozenset({"kill", "freeze", "raise", "memory", "pass"})
+_TIMED_ACTIONS = frozenset({"sleep", "burn"})
+_ACTIONS = _PLAIN_ACTIONS | _TIMED_ACTIONS | {"signal"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,39 +67,81 @@ class Failpoint:
 
 def parse(text: str) -> dict[str, Failpoint]:
     """Return the armed points by name; raise `FailpointSyntaxError` saying what is wrong."""
-    found = {}
+    found: dict[str, Failpoint] = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
-        match = _SPEC.match(part)
-        if match is None or match["action"] not in _ACTIONS:
-            raise FailpointSyntaxError(
-                f"{VARIABLE}: {part!r} is not name=action; actions: {', '.join(sorted(_ACTIONS))}"
-            )
-        if match["name"] not in POINTS:
-            raise FailpointSyntaxError(f"{VARIABLE}: there is no point {match['name']!r}: {', '.join(sorted(POINTS))}")
-        conditions = dict(item.partition("=")[::2] for item in filter(None, match["conditions"].split(":")))
-        if unknown := set(conditions) - {"nth", "p", "once"}:
-            raise FailpointSyntaxError(f"{VARIABLE}: unknown condition {', '.join(sorted(unknown))} in {part!r}")
-        found[match["name"]] = Failpoint(
-            match["name"],
-            match["action"],
-            match["argument"] or "",
-            nth=int(conditions.get("nth", 0)),
-            probability=float(conditions.get("p", 1.0)),
-            once="once" in conditions,
-        )
+        try:
+            point = _parsed(part)
+            if point.name in found:
+                raise ValueError(f"{point.name} is armed twice")
+        except ValueError as error:
+            raise FailpointSyntaxError(f"{VARIABLE}: {part!r}: {error}") from None
+        found[point.name] = point
     return found
+
+
+def _parsed(part: str) -> Failpoint:
+    match = _SPEC.match(part)
+    if match is None:
+        raise ValueError("this is not NAME=ACTION[(ARGUMENT)][:CONDITION...]")
+    name, action, argument = match["name"], match["action"], match["argument"] or ""
+    if name not in POINTS:
+        raise ValueError(f"there is no point {name}, only {', '.join(sorted(POINTS))}")
+    if action not in _ACTIONS:
+        raise ValueError(f"there is no action {action}, only {', '.join(sorted(_ACTIONS))}")
+    _check_argument(action, argument)
+    nth, probability, once = 0, 1.0, False
+    for condition, equals, value in (item.partition("=") for item in match["conditions"].split(":")[1:]):
+        match condition, bool(equals):
+            case "nth", True:
+                nth = _count(value)
+            case "p", True:
+                probability = _probability(value)
+            case "once", False:
+                once = True
+            case _:
+                raise ValueError(f"there is no condition {condition}{equals}{value}, only nth=N, p=PROBABILITY, once")
+    return Failpoint(name, action, argument, nth=nth, probability=probability, once=once)
+
+
+def _check_argument(action: str, argument: str) -> None:
+    if action in _PLAIN_ACTIONS and argument:
+        raise ValueError(f"{action} takes no argument")
+    if action in _TIMED_ACTIONS and re.fullmatch(r"\d+(\.\d+)?", argument) is None:
+        raise ValueError(f"{action} needs seconds, as in {action}(0.5)")
+    if action == "signal" and argument not in signal.Signals.__members__:
+        raise ValueError("signal needs a name, as in signal(SIGSEGV)")
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"nth is a whole number from 1, not {value!r}")
+    return int(value)
+
+
+def _probability(value: str) -> float:
+    if re.fullmatch(r"\d*\.?\d+", value) is None or not 0 < float(value) <= 1:
+        raise ValueError(f"p is a probability above 0 and up to 1, not {value!r}")
+    return float(value)
 
 
 class Failpoints:
     """The armed points of this process; counts hits per process, also after a fork."""
 
-    def __init__(self, points: dict[str, Failpoint], *, directory: Path | None = None) -> None:
-        self._points = points
+    def __init__(self, points: Mapping[str, Failpoint], *, directory: Path | None = None) -> None:
+        self.arm(points, directory=directory)
+
+    def arm(self, points: Mapping[str, Failpoint], *, directory: Path | None = None) -> None:
+        """Replace what is armed, and count from the start: for a process that is forked with its modules imported."""
+        if directory is None and (lost := [point.name for point in points.values() if point.once]):
+            raise FailpointSyntaxError(f"{VARIABLE}: {', '.join(lost)}: once needs {DIRECTORY_VARIABLE}")
+        self._points = dict(points)
         self._directory = directory
         self._hits: Counter[tuple[int, str]] = Counter()
 
     def __call__(self, name: str) -> None:
         """Act if the point is armed and its conditions hold."""
+        if name not in POINTS:
+            raise FailpointSyntaxError(f"the code names a point {name!r} that POINTS does not have")
         point = self._points.get(name)
         if point is None:
             return
@@ -104,14 +150,13 @@ class Failpoints:
             return
         if point.probability < 1.0 and random.random() >= point.probability:
             return
-        if point.once and not self._first(point):
+        if point.once and not self._is_first(point):
             return
         self._trace(point)
         _act(point)
 
-    def _first(self, point: Failpoint) -> bool:
-        if self._directory is None:
-            raise FailpointSyntaxError(f"{point.name}: `once` needs {DIRECTORY_VARIABLE}")
+    def _is_first(self, point: Failpoint) -> bool:
+        assert self._directory is not None
         try:
             (self._directory / f"{point.name}.once").open("x").close()
         except FileExistsError:

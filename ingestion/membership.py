@@ -15,6 +15,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from ingestion.failpoint import failpoint
+
 logger = structlog.get_logger(__name__)
 
 COMMIT_SECONDS = 5.0
@@ -131,6 +133,7 @@ class KafkaMembership:
             end = ends[(item.topic, item.partition)]
             # Always from what the bridge has just seen: a record that came since is then already waiting.
             if item in paused or self._sought.get(item) != end:
+                failpoint("before_seek")
                 self._consumer.seek(item, end)
                 self._sought[item] = end
         if watched & paused:
