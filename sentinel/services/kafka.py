@@ -37,9 +37,13 @@ class Kafka(Service):
     variable: ClassVar[str] = "SENTINEL_BROKERS"
     start_timeout_seconds = 60.0
 
-    def __init__(self, directory: Path, *, port: int | None = None, partitions: int = 4) -> None:
+    def __init__(
+        self, directory: Path, *, port: int | None = None, partitions: int = 4, advertised_port: int | None = None
+    ) -> None:
         super().__init__(directory)
         self._port = port or ports.free_port(PREFERRED_PORT)
+        # Where clients are sent: another port where something stands between them and the broker.
+        self._advertised_port = advertised_port or self._port
         self._controller_port = ports.any_free_port()
         self._partitions = partitions
         self._data = directory / "kafka"
@@ -56,7 +60,11 @@ class Kafka(Service):
 
     def _write_properties(self) -> None:
         settings = _properties(
-            self._data / "log", port=self._port, controller_port=self._controller_port, partitions=self._partitions
+            self._data / "log",
+            port=self._port,
+            advertised_port=self._advertised_port,
+            controller_port=self._controller_port,
+            partitions=self._partitions,
         )
         lines = (f"{name}={value}\n" for name, value in settings.items())
         self._properties_file.write_text("".join(lines), encoding="utf-8")
@@ -101,7 +109,7 @@ class Kafka(Service):
 
     @property
     def url(self) -> str:
-        return self.address
+        return f"{ports.LOOPBACK}:{self._advertised_port}"
 
     @property
     def address(self) -> str:
@@ -112,13 +120,15 @@ class Kafka(Service):
         return self._port
 
 
-def _properties(data: Path, *, port: int, controller_port: int, partitions: int) -> Mapping[str, object]:
+def _properties(
+    data: Path, *, port: int, advertised_port: int, controller_port: int, partitions: int
+) -> Mapping[str, object]:
     return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{ports.LOOPBACK}:{controller_port}",
         "listeners": f"PLAINTEXT://{ports.LOOPBACK}:{port},CONTROLLER://{ports.LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{ports.LOOPBACK}:{port}",
+        "advertised.listeners": f"PLAINTEXT://{ports.LOOPBACK}:{advertised_port}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": data,
         "num.partitions": partitions,
