@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "tail": "sentinel.cli.tail",
     "audit": "sentinel.cli.audit",
     "dead-letters": "sentinel.cli.dead_letters",
+    "partitions": "sentinel.cli.partitions",
     "keys": "sentinel.cli.keys",
     "bridge": "sentinel.cli.bridge",
     "worker": "sentinel.cli.worker",

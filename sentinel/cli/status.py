@@ -1,21 +1,45 @@
-"""`sentinel status`: what runs, where, and since when."""
+"""`sentinel status`: what runs, where, and since when, and which partition does not go on."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ingestion.condition import Condition
     from sentinel.runtime import ProcessRecord, Runtime
 
 NAME = "status"
-HELP = "show each process: state, pid, port, restarts, uptime"
+HELP = "show each process, and the partitions that are stuck or halted"
+DESCRIPTION = """\
+Show what `sentinel up` runs, and below it the partitions of the log that are not up to date, with the reason and the
+page that says what to do. Without `sentinel up` the partitions are those of DATABASE_URL. Lag is in records.
+Exit code 1 if a process is not ready, a partition is stuck or halted, or PostgreSQL does not tell; else 0.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """The conditions of the partitions, or why nobody knows them; neither where no database is named."""
+
+    conditions: Sequence[Condition] = ()
+    error: str | None = None
+    asked: bool = False
+
+    @property
+    def are_well(self) -> bool:
+        """Tell whether none is stuck or halted, as far as was asked."""
+        return self.error is None and not any(item.is_alarming for item in self.conditions)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Show what `sentinel up` runs. Exit code 0 if everything is ready, else 1."
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -23,13 +47,52 @@ def run(args: argparse.Namespace) -> int:
     from sentinel.installation import data_directory, running
 
     record = running()
+    partitions = _ask_partitions(record)
     if args.json:
-        print(json.dumps({"data_directory": str(data_directory()), **_as_dict(record, now=time.time())}))
-    elif record is None:
-        print(f"nothing runs in {data_directory()}; start it with `sentinel up`")
+        found = {"data_directory": str(data_directory()), **_as_dict(record, now=time.time()), **_as_json(partitions)}
+        print(json.dumps(found))
     else:
-        _print_table(record, now=time.time())
-    return 0 if record is not None and record.is_ready else 1
+        if record is None:
+            print(f"nothing runs in {data_directory()}; start it with `sentinel up`")
+        else:
+            _print_table(record, now=time.time())
+        _print_partitions(partitions)
+    processes_are_well = partitions.asked if record is None else record.is_ready
+    return 0 if processes_are_well and partitions.are_well else 1
+
+
+def _ask_partitions(record: Runtime | None) -> Partitions:
+    from sentinel.partitions_now import DatabaseAway, read_conditions
+
+    url = os.environ.get("DATABASE_URL") or (record.environment.get("DATABASE_URL") if record else None)
+    if not url:
+        return Partitions()
+    try:
+        return Partitions(read_conditions(url), asked=True)
+    except DatabaseAway as error:
+        return Partitions(error=str(error), asked=True)
+
+
+def _as_json(partitions: Partitions) -> dict[str, Any]:
+    from sentinel.cli.partition_lines import as_dict
+
+    known = partitions.asked and partitions.error is None
+    return {
+        "partitions": [as_dict(item) for item in partitions.conditions] if known else None,
+        "partitions_error": partitions.error,
+    }
+
+
+def _print_partitions(partitions: Partitions) -> None:
+    from sentinel.cli.partition_lines import summary, table
+
+    if partitions.error is not None:
+        print(f"partitions: unknown, PostgreSQL does not tell: {partitions.error}")
+    elif partitions.asked:
+        odd = [item for item in partitions.conditions if not item.is_fine]
+        if odd:
+            print(f"\n{table(odd)}")
+        print(summary(partitions.conditions))
 
 
 def _as_dict(record: Runtime | None, *, now: float) -> dict[str, Any]:

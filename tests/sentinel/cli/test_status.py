@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -15,7 +23,26 @@ from sentinel.runtime import ProcessRecord, Runtime, State
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SENTINEL_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def database(directory: Path, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the test database in the environment, as an installation without a supervisor does."""
+    from django.db import connection
+
+    chosen = connection.settings_dict
+    query = urlencode({"host": chosen["HOST"], "port": chosen["PORT"]})
+    user = f"{chosen['USER']}:{chosen['PASSWORD']}"
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://{user}@/{chosen['NAME']}?{query}")
+
+
+def add_cursor(partition: int, **values: Any) -> None:
+    from ingestion.models import PartitionCursor, Project
+
+    row = {"cluster_id": "c", "topic_id": "t", "topic": "llm.telemetry", "log_end_at": datetime.now(UTC)}
+    PartitionCursor.objects.create(project=Project.objects.get(slug="default"), partition=partition, **(row | values))
 
 
 def write_record(directory: Path, *, state: State) -> None:
@@ -80,3 +107,102 @@ def test_stopping_what_does_not_run_is_no_error(directory: Path, capsys: pytest.
 )
 def test_a_duration_is_shown_as_people_write_it(seconds: float, shown: str) -> None:
     assert format_seconds(seconds) == shown
+
+
+@pytest.mark.usefixtures("database")
+def test_partitions_that_are_fine_take_one_line_and_need_no_supervisor(capsys: pytest.CaptureFixture[str]) -> None:
+    add_cursor(0, next_offset=5, log_end=5)
+    add_cursor(1, next_offset=5, log_end=17)
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 partitions, all up to date, lag 12"
+
+
+@pytest.mark.usefixtures("database")
+def test_a_halted_partition_is_shown_with_its_reason_and_the_exit_code_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_cursor(0)
+    add_cursor(
+        1,
+        next_offset=5,
+        log_end=1_239,
+        halted_because="log_replaced",
+        halted_reason="the record at offset 4 is another",
+    )
+    assert main(["status"]) == 1
+    out = capsys.readouterr().out
+    assert "llm.telemetry[0]" not in out
+    line = next(line for line in out.splitlines() if "llm.telemetry[1]" in line)
+    for shown in ("halted", "1,234", "the record at offset 4 is another", "docs/runbooks/log-replaced.md"):
+        assert shown in line
+    assert out.splitlines()[-1] == "2 partitions, 1 halted, lag 1,234"
+
+
+@pytest.mark.usefixtures("database")
+def test_json_lists_every_open_partition(capsys: pytest.CaptureFixture[str]) -> None:
+    add_cursor(0, halted_because="bad_deploy", halted_reason="x")
+    add_cursor(1, closed_at=datetime.now(UTC))
+    assert main(["status", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    (partition,) = document["partitions"]
+    assert (partition["partition"], partition["state"], partition["halted_because"]) == (
+        "llm.telemetry[0]",
+        "halted",
+        "bad_deploy",
+    )
+    assert document["partitions_error"] is None
+
+
+def test_without_a_database_to_ask_partitions_are_not_spoken_of(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(directory, state=State.READY)
+    assert main(["status", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["partitions"], document["partitions_error"]) == (None, None)
+
+
+@pytest.fixture
+def silent_server() -> Iterator[int]:
+    """Give the port of a server that accepts and says nothing, as a frozen PostgreSQL does."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("away", ["refused", "silent"])
+def test_a_database_that_is_away_is_said_in_one_line_within_two_seconds(
+    away: str, directory: Path, silent_server: int
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = silent_server if away == "silent" else free.getsockname()[1]
+    environment = {
+        **os.environ, "SENTINEL_DATA_DIR": str(directory), "DATABASE_URL": f"postgresql://ada:s3cret@127.0.0.1:{port}/x"
+    }  # fmt: skip
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "sentinel.cli.main", "status"], env=environment, capture_output=True, text=True
+    )
+    # The interpreter itself starts slowly on a busy machine.
+    assert time.monotonic() - started < 3
+    assert done.returncode == 1
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith("partitions: unknown, PostgreSQL does not tell: ")
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_database_url_that_is_none_is_not_repeated(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "s3cret s3cret")
+    assert main(["status"]) == 1
+    assert "DATABASE_URL is no postgresql:// URL" in (out := capsys.readouterr().out)
+    assert "s3cret" not in out
+
+
+def test_status_starts_without_django(directory: Path) -> None:
+    program = "import sys; from sentinel.cli.main import main; main(['status']); sys.exit('django' in sys.modules)"
+    environment = {**os.environ, "SENTINEL_DATA_DIR": str(directory), "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, stdout=subprocess.DEVNULL).returncode == 0
