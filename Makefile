@@ -1,6 +1,6 @@
 # Every target sets up what it needs; the second time that takes no time. ARGS="..." is handed on.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test faults lint bench lock clean
 ARGS ?=
 
 help: ## show the targets
@@ -15,6 +15,9 @@ demo: ## run everything and show anomalies as they are found (ARGS="--once --jso
 
 test: setup ## run the tests against real PostgreSQL, Redis and Kafka (ARGS="tests/ingestion -x")
 	@env -u DJANGO_SETTINGS_MODULE .venv/bin/python -m pytest $(ARGS)
+
+faults: setup ## try every fault against the running pipeline (ARGS="-k row_06"), figures in .cache/faults
+	@env -u DJANGO_SETTINGS_MODULE SENTINEL_FAULTS_REPORT=$${SENTINEL_FAULTS_REPORT:-.cache/faults} .venv/bin/python -m pytest tests/faults -m fault $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, shellcheck, hadolint, Django's checks
 	@scripts/lint

@@ -25,6 +25,7 @@ from sentinel.services.redis import Redis
 S = TypeVar("S", bound=Service)
 
 # What an operator's shell may hold and a test must not inherit: tests never touch servers that they did not start.
+KEPT_VARIABLES = ("SENTINEL_SHARED", "SENTINEL_FAULTS_")
 FOREIGN_VARIABLES = ("DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR", "DJANGO_SETTINGS_MODULE")
 # A test database need not survive a power cut; a killed server process loses nothing by these.
 POSTGRES_SETTINGS = {
@@ -88,7 +89,8 @@ class TestServices:
 
     def set_environment(self) -> None:
         """Point Django at these servers, running or not; nothing of the caller's own environment remains."""
-        for name in [name for name in os.environ if name.startswith("SENTINEL_") and name != "SENTINEL_SHARED"]:
+        foreign = (name for name in os.environ if name.startswith("SENTINEL_"))
+        for name in [name for name in foreign if not name.startswith(KEPT_VARIABLES)]:
             del os.environ[name]
         for name in FOREIGN_VARIABLES:
             os.environ.pop(name, None)

@@ -1,0 +1,430 @@
+"""A row of the fault matrix: bridge and worker over a database and a topic of their own, a load, faults, the verdict.
+
+    @pytest.mark.fault
+    def test_row_06_a_killed_pool_child_costs_a_second(arenas: Arenas) -> None:
+        with arenas.open(row="06", fault="pool child, kill -9") as arena:
+            arena.start_load(per_second=1_500)
+            for _ in range(5):
+                with arena.fault() as fault:
+                    fault.note(arena.kill_busy_child())
+            figures = arena.finish()
+        assert figures.standstill_max_seconds <= 5
+
+`arenas.open` starts one bridge and one worker (`roles=()` for none) with `environment` on top: failpoints, limits,
+another build. More of them: `arena.start("worker-2", "worker", environment={…})`, `arena.crew.stop("bridge")`,
+`arena.restart("worker", environment={…})`. Who ends by itself is started again, as under `sentinel up`.
+
+`arena.kill(name)` and its siblings take "bridge", "worker", "postgres", "redis" and "kafka". A server stays dead until
+`arena.start_server(name)`.
+
+`with arena.fault() as fault:` encloses one fault. It began when the block was entered (or at `fault.begin()`), and the
+service is back when the block is left (or at `fault.back()`); then every partition must commit again. Needs a load
+that goes on. `arena.fault(recovers=False)` measures nothing.
+
+`arena.finish()` stops the load, waits until everything is ingested, checks all invariants, writes the figures and
+raises AssertionError where an invariant is broken. A negative control calls `arena.examine()` instead, and looks at
+`found.broken`.
+
+Records that no row lets through belong to the load: `arena.load.send(value, kind=Kind.POISON)`. What the log holds in
+the end decides what is expected; the load's own account is compared with it. Before records are deleted from the log,
+call `arena.reference.advance()`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+import psycopg2
+
+from ingestion.log.base import LogUnavailable
+from ingestion.log.kafka import KafkaLog
+from sentinel.child import wait_until
+from tests.faults import figures as report
+from tests.faults.crew import Crew, Role
+from tests.faults.differences import Differences, Invariant, differences
+from tests.faults.figures import Figures, median_and_max
+from tests.faults.invariants import cache, quiet
+from tests.faults.load import Load
+from tests.faults.reference import Reference
+from tests.faults.servers import REPOSITORY, Servers
+from tests.faults.setting import read_setting
+from tests.faults.witness import Witness
+
+PARTITIONS = 4
+DRAIN_SECONDS = 120.0
+RECOVERY_SECONDS = 90.0
+# After each recovery, so that what is slow to fail shows before the next fault.
+SETTLE_SECONDS = 0.7
+ROLES = ("bridge", "worker")
+SEED_VARIABLE = "SENTINEL_FAULTS_SEED"
+
+
+@dataclass(slots=True)
+class Fault:
+    """One injected fault; times in seconds since 1970.
+
+    `standstill_seconds` is the longest time without a commit of any partition since the fault, `recovery_seconds` since
+    the service is back.
+    """
+
+    began_at: float = field(default_factory=time.time)
+    back_at: float = 0.0
+    standstill_seconds: float | None = None
+    recovery_seconds: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Say that the fault begins only now."""
+        self.began_at = time.time()
+
+    def back(self) -> None:
+        """Say that the service is back now, before the block ends."""
+        self.back_at = time.time()
+
+    def note(self, text: object) -> None:
+        """Keep a remark for the output."""
+        self.notes.append(str(text))
+
+
+class Arena:
+    """One row, while its `with` block runs; made by `Arenas.open`."""
+
+    def __init__(
+        self, servers: Servers, *, row: str, fault: str, partitions: int, seed: int, environment: Mapping[str, str]
+    ) -> None:
+        self.servers, self.row, self.seed = servers, row, seed
+        self.random = random.Random(seed)
+        self.faults: list[Fault] = []
+        self.remarks: list[str] = []
+        self._restarts: dict[str, int] = {}
+        self._fault_name, self._began_at = fault, time.monotonic()
+        self._partitions = partitions
+        self.name = f"row-{row}-{uuid.uuid4().hex[:6]}"
+        self.topic = f"llm.{self.name}"
+        self.directory = servers.directory / self.name
+        (self.directory / "logs").mkdir(parents=True)
+        servers.create_topic(self.topic, partitions=partitions)
+        self.database_url = servers.new_database(self.name, topic=self.topic)
+        self.environment = {
+            **servers.environment,
+            "SENTINEL_DATA_DIR": str(self.directory),
+            "DATABASE_URL": self.database_url,
+            "SENTINEL_INSTALLATION": self.name,
+            "SENTINEL_TOPIC": self.topic,
+            **environment,
+        }
+        self.crew = Crew(log_directory=self.directory / "logs")
+        self.witness = Witness(self.database_url, topic=self.topic)
+        self.log = KafkaLog([servers.kafka.url], security={}, request_timeout_seconds=10)
+        self.reference = Reference(self.log, read_setting(self.witness, self.topic), self.topic)
+        self.load: Load = self.new_load()
+
+    # --- load --------------------------------------------------------------------------------------------------------
+
+    def new_load(self, **options: Any) -> Load:
+        """Return a load for the row's topic, not yet started; `options` as of `Load`."""
+        defaults = {"partitions": self._partitions, "seed": self.seed, "topic": self.topic}
+        return Load(**{"brokers": self.servers.kafka.url, **defaults, **options})
+
+    def start_load(self, *, settled: bool = True, **options: Any) -> Load:
+        """Start the load and, if `settled`, wait until every partition commits."""
+        self.load = self.new_load(**options)
+        self.load.start()
+        if settled:
+            self.wait_until_all_commit()
+        return self.load
+
+    def wait_until_all_commit(self, *, timeout_seconds: float = RECOVERY_SECONDS) -> None:
+        """Return once every partition has committed a batch from now on."""
+        self.witness.wait_until_all_commit_after(
+            time.time(), partitions=self.load.partitions, timeout_seconds=timeout_seconds
+        )
+
+    def undisturbed(self, *, seconds: float) -> float:
+        """Return the longest standstill of a partition while nothing is wrong, in seconds: what this machine can do."""
+        began_at = time.time()
+        time.sleep(seconds)
+        return self.witness.longest_standstill(since=began_at, until=time.time())
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        name: str,
+        command: str = "",
+        *,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start `sentinel <command>` under a name of its own and wait until it is ready."""
+        self.launch(name, command, arguments=arguments, environment=environment)
+        self.crew.wait_until_ready(name)
+
+    def launch(
+        self,
+        name: str,
+        command: str = "",
+        *,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start `sentinel <command>` without waiting."""
+        self.crew.start(
+            Role(
+                name,
+                arguments=[command or name, *arguments],
+                environment={**self.environment, **(environment or {})},
+                directory=self.directory,
+            )
+        )
+
+    def restart(self, name: str, command: str = "", *, environment: Mapping[str, str] | None = None) -> None:
+        """Stop a process politely and start it with another environment."""
+        self.crew.stop(name)
+        self.start(name, command, environment=environment)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: a server, or a process with all it has started. The latter is started again by itself."""
+        if name in self.servers.by_name:
+            self.servers.by_name[name].kill()
+        else:
+            self.crew.send_signal(name, signal.SIGKILL, group=True)
+
+    def start_server(self, name: str) -> None:
+        """Start a server that was killed and wait until it answers."""
+        self.servers.by_name[name].start()
+
+    def suspend(self, name: str) -> None:
+        """SIGSTOP: a server, or a process with all it has started."""
+        if name in self.servers.by_name:
+            self.servers.by_name[name].suspend()
+        else:
+            self.crew.send_signal(name, signal.SIGSTOP, group=True)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT after `suspend`."""
+        if name in self.servers.by_name:
+            self.servers.by_name[name].resume()
+        else:
+            self.crew.send_signal(name, signal.SIGCONT, group=True)
+
+    def terminate(self, name: str, *, group: bool = False) -> None:
+        """SIGTERM: a process or, as some init systems do, its whole group. It is started again by itself."""
+        self.crew.send_signal(name, signal.SIGTERM, group=group)
+
+    def wait_until_back(self, name: str) -> None:
+        """Return once a killed process's successor is ready."""
+        self.crew.wait_until_ready(name, restarts=self._restarts.get(name, 0) + 1)
+        self._restarts[name] = self.crew.record(name).restarts
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """Run a command of `sentinel` to its end and return what it says with --json."""
+        command = [sys.executable, "-m", "sentinel.cli.main", *arguments, "--json"]
+        done = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    def busy_child(self, name: str = "worker") -> tuple[psutil.Process, str]:
+        """Suspend a child of a worker in the middle of a batch; return it, stopped, and the phase it is in."""
+        for _ in range(300):
+            children = self.crew.children(name)
+            child = self.random.choice(children)
+            child.suspend()
+            before = self.witness.attempts()
+            time.sleep(0.1)
+            after = self.witness.attempts()
+            still = [phase for key, (_, phase) in before.items() if after.get(key) == before[key]]
+            if still:
+                return child, still[0]
+            child.resume()
+            time.sleep(0.02 + 0.05 * self.random.random())
+        raise AssertionError("no child was met in the middle of a batch")
+
+    def kill_busy_child(self, name: str = "worker") -> str:
+        """SIGKILL a child of a worker in the middle of a batch; return the phase it was in."""
+        child, phase = self.busy_child(name)
+        child.kill()
+        return phase
+
+    # --- faults ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def fault(self, *, recovers: bool = True) -> Iterator[Fault]:
+        """Enclose one fault; afterwards every partition must commit again."""
+        fault = Fault()
+        yield fault
+        fault.back_at = fault.back_at or time.time()
+        self.faults.append(fault)
+        if recovers:
+            self._measure(fault)
+        print(f"row {self.row}: {fault}")
+
+    def _measure(self, fault: Fault) -> None:
+        self.witness.wait_until_all_commit_after(
+            fault.back_at, partitions=self.load.partitions, timeout_seconds=RECOVERY_SECONDS
+        )
+        time.sleep(SETTLE_SECONDS)
+        until = time.time()
+        fault.standstill_seconds = self.witness.longest_standstill(since=fault.began_at, until=until)
+        fault.recovery_seconds = self.witness.longest_standstill(since=fault.back_at, until=until)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def drain(self, *, timeout_seconds: float = DRAIN_SECONDS) -> bool:
+        """Stop the load and wait until the cursors stand at the log's end; return whether they do.
+
+        Returns early where every partition that lags is halted.
+        """
+        self.crew.wake()
+        self.load.stop()
+        ends = self._ends()
+
+        def lagging() -> list[int]:
+            try:
+                rows = {row.partition: row for row in self.witness.cursor_rows() if not row.is_closed}
+            except psycopg2.Error:
+                return [-1]
+            return [
+                partition
+                for partition, end in ends.items()
+                if partition not in rows or (rows[partition].next_offset < end and not rows[partition].halted_because)
+            ]
+
+        return wait_until(lambda: not lagging(), timeout_seconds=timeout_seconds, poll_seconds=0.1)
+
+    def _ends(self) -> dict[int, int]:
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            try:
+                found = self.log.partitions([self.topic])
+                ends = self.log.end_offsets([(self.topic, item.partition) for item in found])
+                return {partition: end for (_, partition), end in ends.items()}
+            except LogUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def examine(self, *, drain_seconds: float = DRAIN_SECONDS) -> Differences:
+        """Stop the load, let everything be ingested, stop the processes, and return what does not hold."""
+        drained = self.drain(timeout_seconds=drain_seconds)
+        left = Differences()
+        with self.servers.redis_client() as client:
+            if drained:
+                quiet.check(self.witness, client, left, installation=self.name)
+            slow = self.crew.close()
+            quiet.check_processes(self.crew.groups, left)
+            self.reference.advance()
+            found = differences(self.reference, self.database_url)
+            cache.check(self.reference, self.witness, client, found, installation=self.name)
+        if slow:
+            self.remarks.append(f"{', '.join(slow)} had to be killed in the end")
+        found.merge(left)
+        for text in self.load.disagreements(self.reference)[:3]:
+            found.add(Invariant.EVERY_RECORD_ONCE, f"the load disagrees with the log: {text}")
+        return found
+
+    def finish(self, *, allowed: frozenset[Invariant] = frozenset(), drain_seconds: float = DRAIN_SECONDS) -> Figures:
+        """Examine, write the figures, and raise AssertionError where an invariant is broken that is not `allowed`.
+
+        A row that ends halted on purpose allows NOT_HALTED and CHAIN_OF_BATCHES.
+        """
+        found = self.examine(drain_seconds=drain_seconds)
+        figures = self.figures(found)
+        report.write(figures)
+        print(figures)
+        assert found.broken <= allowed, f"seed {self.seed}\n{found}\n{self.crew.logs()}"
+        assert found.events, "nothing was ingested at all"
+        return figures
+
+    def figures(self, found: Differences) -> Figures:
+        standstills = [f.standstill_seconds for f in self.faults if f.standstill_seconds is not None]
+        recoveries = [f.recovery_seconds for f in self.faults if f.recovery_seconds is not None]
+        standstill, recovery = median_and_max(standstills), median_and_max(recoveries)
+        return Figures(
+            row=self.row,
+            fault=self._fault_name,
+            records=found.records,
+            events=found.events,
+            anomalies=found.anomalies,
+            faults=len(self.faults),
+            standstill_p50_seconds=standstill[0],
+            standstill_max_seconds=standstill[1],
+            recovery_p50_seconds=recovery[0],
+            recovery_max_seconds=recovery[1],
+            lost=found.lost,
+            doubled=found.doubled,
+            verdicts_differing=found.verdicts_differing,
+            broken=tuple(sorted(found.broken)),
+            remarks="; ".join(self.remarks),
+            seed=self.seed,
+            seconds=round(time.monotonic() - self._began_at, 1),
+            measured_on=time.strftime("%Y-%m-%d", time.gmtime()),
+        )
+
+    def close(self) -> None:
+        """End what is left, also after a failed test; the row's database and topic go."""
+        self.crew.wake()
+        for name in self.crew.names:
+            self.crew.remove(name)
+        self.crew.close()
+        with suppress(Exception):  # The test has failed already where the broker is gone.
+            self.load.stop()
+        self.witness.close()
+        self.log.close()
+        self.servers.ensure()
+        self.servers.drop_database(self.name)
+        self.servers.delete_topic(self.topic)
+
+
+class Arenas:
+    """Opens the rows of one test session on the same servers."""
+
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        row: str,
+        fault: str,
+        partitions: int = PARTITIONS,
+        seed: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        roles: Sequence[str] = ROLES,
+    ) -> Iterator[Arena]:
+        """Give a running installation of the row's own; SENTINEL_FAULTS_SEED sets the seed, which is printed."""
+        self.servers.ensure()
+        if seed is None:
+            seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(10**6))
+        print(f"row {row}: seed {seed}")
+        arena = Arena(
+            self.servers, row=row, fault=fault, partitions=partitions, seed=seed, environment=environment or {}
+        )
+        try:
+            for name in roles:
+                arena.launch(name)
+            arena.crew.wait_until_ready()
+            yield arena
+        finally:
+            arena.close()
