@@ -27,7 +27,7 @@ EXIT_SECONDS = 0.2
 EXIT_POLL_SECONDS = 0.001
 # A reporter that has not ended by then hangs, be it in the resolver.
 REPORT_SECONDS = 5
-# What the pool ends itself, at the hard time limit, has not died of a record: no proof is what this signal says.
+# What the pool itself ends has not died of a record, and no record is suspected after this signal.
 ENDED_BY_POOL = signal.SIGTERM
 
 
@@ -87,6 +87,11 @@ class Pool(AsynPool):
             self._report(deaths)
         self._reporters = {pid for pid in self._reporters if not _has_ended(pid)}
         return joined
+
+    def terminate_job(self, pid: int, sig: int | None = None) -> None:
+        """Called for every task under way when the worker must not wait for them (SIGQUIT, a second Ctrl-C)."""
+        super().terminate_job(pid, signal.SIGKILL)
+        self._report([(worker_name(pid=pid), ENDED_BY_POOL)])
 
     def _is_stopping(self) -> bool:
         """Whoever stops a worker may kill its processes: that proves nothing."""
