@@ -9,6 +9,7 @@ from api.queries import iso
 from detection.models import Anomaly
 from detection.registry import DETECTORS
 from ingestion.models import DeadLetter, Event
+from ingestion.withheld import why_withheld
 
 _LABELS = {kind.method: kind.label for kind in DETECTORS}
 
@@ -114,13 +115,14 @@ def _finite(number: float | None) -> float | None:
 
 
 def dead_letter_shape(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter with its scrubbed payload."""
+    """Return a dead letter with its scrubbed payload, or why there is none."""
     return {
         "id": letter.pk,
         "created_at": iso(letter.created_at),
         "topic": letter.cursor.topic,
         "partition": letter.cursor.partition,
         "offset": letter.log_offset,
+        "records": letter.records,
         "log_time": iso(letter.log_time),
         "stage": letter.stage,
         "reason": letter.reason,
@@ -129,6 +131,8 @@ def dead_letter_shape(letter: DeadLetter) -> dict[str, Any]:
         "size_bytes": letter.size_bytes,
         "sha256": bytes(letter.sha256).hex(),
         "payload": letter.payload,
+        "payload_cut": letter.payload_cut,
+        "payload_withheld": why_withheld(letter),
         "status": letter.status,
         "replayed_at": iso(letter.replayed_at) if letter.replayed_at else None,
     }

@@ -17,11 +17,12 @@ from api.documentation import errors, paged
 from api.errors import ApiError, ErrorCode, not_found
 from api.models import Scope
 from api.pages import next_link
-from api.queries import DeadLettersQuery, TimeRange, iso, time_range
+from api.queries import DeadLettersQuery, TimeRange, time_range
 from api.shapes import dead_letter_shape
 from api.views.base import ApiView
-from ingestion.dead_letters import SkipReason, replay, skip_reason
+from ingestion.dead_letters import replay
 from ingestion.models import DeadLetter
+from ingestion.withheld import why_not_replayed
 
 
 class DeadLettersView(ApiView):
@@ -92,13 +93,6 @@ class ReplayView(ApiView):
 
 
 def _refuse_unreplayable(letter: DeadLetter) -> None:
-    reason = skip_reason(letter)
-    if reason is SkipReason.REPLAYED:
-        when = iso(letter.replayed_at) if letter.replayed_at else "an unknown time"
-        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, f"Dead letter {letter.pk} was replayed at {when}.")
-    if reason is SkipReason.NO_PAYLOAD:
-        message = f"The payload of dead letter {letter.pk} was not kept, because it could not be scrubbed."
-        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, message)
-    if reason is SkipReason.PAYLOAD_CUT:
-        message = f"The payload of dead letter {letter.pk} was cut when it was set aside; what is left is no event."
-        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, message)
+    why_not = why_not_replayed(letter)
+    if why_not is not None:
+        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, f"Dead letter {letter.pk} cannot be replayed: {why_not}.")

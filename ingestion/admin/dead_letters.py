@@ -16,9 +16,11 @@ from ingestion.log.base import LogUnavailable
 from ingestion.models import DeadLetter, LateEvent
 from ingestion.record_admin import RecordAdmin, TimeRangeFilter
 from ingestion.record_cells import as_record, figure
-from ingestion.reject import RejectReason
+from ingestion.reject import RejectReason, SetAsideReason
+from ingestion.withheld import why_not_replayed, why_withheld
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SHOWN_SKIPS = 10
 
 
 class WeekFilter(TimeRangeFilter):
@@ -35,7 +37,7 @@ class ReasonFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return every reason."""
-        return [(reason.value, reason.value.replace("_", " ")) for reason in RejectReason]
+        return [(reason.value, reason.value.replace("_", " ")) for reason in (*RejectReason, *SetAsideReason)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the letters with the reason."""
@@ -47,15 +49,16 @@ class DeadLetterAdmin(RecordAdmin):
     """Rejected records with their reason; the action sends the scrubbed payload through the log again."""
 
     list_display = [
-        "created_at", "message", "field", "reason", "stage", "status_shown", "size_shown", "cursor", "log_offset",
+        "created_at", "message", "field", "reason", "stage", "status_shown", "records", "size_shown", "cursor",
+        "log_offset",
     ]  # fmt: skip
     list_display_links = ["created_at", "message"]
     list_filter = [WeekFilter, "status", ReasonFilter, "project"]
     list_select_related = ["cursor", "project"]
     actions = ["replay_chosen"]
     fieldsets = [
-        (None, {"fields": ["reason", "field", "message", "stage", "status", "replayed_at"]}),
-        ("Record", {"fields": ["payload_shown", "size_shown", "sha256_shown"]}),
+        (None, {"fields": ["reason", "field", "message", "stage", "status", "replayed_at", "replay_shown"]}),
+        ("Record", {"fields": ["payload_shown", "records", "size_shown", "sha256_shown"]}),
         ("Where from", {"fields": ["project", "cursor", "log_offset", "log_time", "created_at"]}),
     ]
     empty_hint = "No record was rejected in this time."
@@ -66,7 +69,8 @@ class DeadLetterAdmin(RecordAdmin):
 
     @admin.action(description="Replay: append to the log again", permissions=["replay"])
     def replay_chosen(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
-        """Replay the chosen letters and say how many were."""
+        """Replay the chosen letters, say how many were, and of each other one why not."""
+        skips = [(letter.pk, why_not) for letter in queryset if (why_not := why_not_replayed(letter))]
         try:
             counts = replay(list(queryset.values_list("pk", flat=True)))
         except LogUnavailable:
@@ -77,6 +81,8 @@ class DeadLetterAdmin(RecordAdmin):
         )
         skipped = f", {counts['skipped']} skipped: {reasons}" if counts["skipped"] else ""
         messages.success(request, f"{counts['replayed']} replayed{skipped}.")
+        for pk, why_not in skips[:SHOWN_SKIPS]:
+            messages.warning(request, f"Dead letter {pk} was skipped: {why_not}.")
 
     @display(description="status", label={"open": "warning", "replayed": "success"})  # type: ignore[untyped-decorator]
     def status_shown(self, letter: DeadLetter) -> str:
@@ -88,10 +94,17 @@ class DeadLetterAdmin(RecordAdmin):
         """Show the size of the record as it came."""
         return figure(letter.size_bytes)
 
-    @admin.display(description="Payload, scrubbed", empty_value="not kept: it could not be scrubbed")
-    def payload_shown(self, letter: DeadLetter) -> SafeString | None:
-        """Show what was kept of the record."""
-        return as_record(letter.payload) if letter.payload else None
+    @admin.display(description="Payload, scrubbed")
+    def payload_shown(self, letter: DeadLetter) -> SafeString | str:
+        """Show what was kept of the record, or why nothing was."""
+        withheld = why_withheld(letter)
+        return as_record(letter.payload) if withheld is None else f"not shown: {withheld}"
+
+    @admin.display(description="replay")
+    def replay_shown(self, letter: DeadLetter) -> str:
+        """Say whether it can be replayed, and why not."""
+        why_not = why_not_replayed(letter)
+        return "possible, by the action in the list" if why_not is None else f"not possible: {why_not}"
 
     @admin.display(description="SHA-256")
     def sha256_shown(self, letter: DeadLetter) -> str:

@@ -8,10 +8,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ingestion.models import DeadLetter
 
 NAME = "dead-letters"
 HELP = "list, show or replay records that were set aside"
+SHOWN_SKIPS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +47,7 @@ def _as_dict(letter: DeadLetter, *, payload: bool) -> dict[str, Any]:
         "project": letter.project.slug,
         "partition": str(letter.cursor),
         "offset": letter.log_offset,
+        "records": letter.records,
         "log_time": letter.log_time.isoformat(),
         "stage": letter.stage,
         "reason": letter.reason,
@@ -53,7 +57,16 @@ def _as_dict(letter: DeadLetter, *, payload: bool) -> dict[str, Any]:
         "sha256": bytes(letter.sha256).hex(),
         "status": letter.status,
     }
-    return {**found, "payload": letter.payload} if payload else found
+    if not payload:
+        return found
+    from ingestion.withheld import why_not_replayed, why_withheld
+
+    return {
+        **found,
+        "payload": letter.payload,
+        "payload_withheld": why_withheld(letter),
+        "cannot_be_replayed": why_not_replayed(letter),
+    }
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -74,13 +87,12 @@ def _list(args: argparse.Namespace) -> int:
     if not rows:
         print("No dead letters.")
         return 0
-    header = ("id", "project", "partition", "offset", "reason", "field", "status", "message")
-    print(
-        render(
-            header,
-            [(r.pk, r.project.slug, str(r.cursor), r.log_offset, r.reason, r.field, r.status, r.message) for r in rows],
-        )
-    )
+    header = ("id", "project", "partition", "offset", "records", "stage", "reason", "field", "status", "message")
+    cells = [
+        (r.pk, r.project.slug, str(r.cursor), r.log_offset, r.records, r.stage, r.reason, r.field, r.status, r.message)
+        for r in rows
+    ]
+    print(render(header, cells))
     return 0
 
 
@@ -99,7 +111,8 @@ def _show(args: argparse.Namespace) -> int:
         print(json.dumps(found))
     else:
         for name, value in found.items():
-            print(f"{name:12} {value}")
+            if value is not None:
+                print(f"{name.replace('_', ' '):18} {value}")
     return 0
 
 
@@ -114,14 +127,29 @@ def _replay(args: argparse.Namespace) -> int:
     if not ids:
         print("sentinel dead-letters: name ids, or --reason with open dead letters", file=sys.stderr)
         return 2
+    skips = _skips(ids)
     try:
         counts = replay(ids)
     except LogUnavailable as error:
         print(f"sentinel dead-letters: nothing was replayed: {error}", file=sys.stderr)
         return 1
     if args.json:
-        print(json.dumps(dict(counts)))
+        print(json.dumps({**counts, "skips": [{"id": pk, "why": why} for pk, why in skips.items()]}))
     else:
         reasons = ", ".join(f"{name}: {count}" for name, count in counts.items() if name not in ("replayed", "skipped"))
         print(f"{counts['replayed']} replayed, {counts['skipped']} skipped" + (f" ({reasons})" if reasons else ""))
+        for pk, why in list(skips.items())[:SHOWN_SKIPS]:
+            print(f"  {pk}: {why}")
+        if len(skips) > SHOWN_SKIPS:
+            print(f"  and {len(skips) - SHOWN_SKIPS:,} more")
     return 0
+
+
+def _skips(ids: Collection[int]) -> dict[int, str]:
+    """Return why each letter that cannot be replayed is skipped, by id."""
+    from ingestion.models import DeadLetter
+    from ingestion.withheld import why_not_replayed
+
+    letters = DeadLetter.objects.in_bulk(list(ids))
+    found = {pk: why_not_replayed(letters[pk]) if pk in letters else "there is no such dead letter" for pk in ids}
+    return {pk: why for pk, why in found.items() if why is not None}

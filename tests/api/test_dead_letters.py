@@ -38,6 +38,7 @@ def test_a_dead_letter_says_what_is_wrong_and_where_it_lies(reader: Client, add_
             "topic": "llm.telemetry",
             "partition": 0,
             "offset": 0,
+            "records": 1,
             "log_time": letter.log_time.isoformat().replace("+00:00", "Z"),
             "stage": "decode",
             "reason": "missing_field",
@@ -46,6 +47,8 @@ def test_a_dead_letter_says_what_is_wrong_and_where_it_lies(reader: Client, add_
             "size_bytes": 28,
             "sha256": "00" * 32,
             "payload": '{"service_name": "chat-api"}',
+            "payload_cut": False,
+            "payload_withheld": None,
             "status": "open",
             "replayed_at": None,
         }
@@ -77,6 +80,12 @@ def test_pages_hold_every_letter_once(reader: Client, add_dead_letter: Add) -> N
         found += [item["id"] for item in response.json()["dead_letters"]]
         url = response.headers.get("Link", "").removeprefix("<").partition(">")[0]
     assert found == [*reversed(ids[2:]), *reversed(ids[:2])]
+
+
+def test_a_letter_without_a_payload_says_why(reader: Client, add_dead_letter: Add) -> None:
+    add_dead_letter(reason="killed_worker", payload="")
+    (letter,) = reader.get(URL).json()["dead_letters"]
+    assert (letter["payload"], letter["payload_withheld"]) == ("", "it killed its worker: only size and hash are kept")
 
 
 def test_another_projects_letters_are_not_shown(stranger: Client, add_dead_letter: Add) -> None:
@@ -127,21 +136,27 @@ class TestReplay:
         assert response.status_code == 409
         error = response.json()["error"]
         assert error["code"] == "not_replayable"
-        assert error["message"].startswith(f"Dead letter {letter.pk} was replayed at 20")
+        assert error["message"].startswith(f"Dead letter {letter.pk} cannot be replayed: it was replayed at 20")
 
     def test_without_a_payload_there_is_nothing_to_replay(self, administrator: Client, add_dead_letter: Add) -> None:
         letter = add_dead_letter(payload="")
         response = administrator.post(f"{URL}/{letter.pk}/replay")
         assert response.status_code == 409
         assert response.json()["error"]["message"] == (
-            f"The payload of dead letter {letter.pk} was not kept, because it could not be scrubbed."
+            f"Dead letter {letter.pk} cannot be replayed: it could not be scrubbed: only size and hash are kept."
         )
 
     def test_a_cut_payload_is_not_sent_as_broken_json(self, administrator: Client, add_dead_letter: Add) -> None:
         letter = add_dead_letter(payload_cut=True)
         response = administrator.post(f"{URL}/{letter.pk}/replay")
         assert response.status_code == 409
-        assert f"The payload of dead letter {letter.pk} was cut" in response.json()["error"]["message"]
+        assert "its payload was cut when it was set aside" in response.json()["error"]["message"]
+
+    def test_counted_records_are_not_there_to_be_replayed(self, administrator: Client, add_dead_letter: Add) -> None:
+        letter = add_dead_letter(reason="over_quota", records=400, payload="")
+        response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert response.status_code == 409
+        assert "400 records counted, none kept" in response.json()["error"]["message"]
 
     def test_what_is_skipped_is_counted_by_reason(self, add_dead_letter: Add) -> None:
         letters = [add_dead_letter(payload_cut=True), add_dead_letter(payload=""), add_dead_letter(status="replayed")]

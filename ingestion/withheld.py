@@ -1,0 +1,34 @@
+"""Why a dead letter shows no record, or cannot be sent again: one sentence, the same in admin, API and command line."""
+
+from __future__ import annotations
+
+from ingestion.dead_letters import SkipReason, skip_reason
+from ingestion.models import DeadLetter
+from ingestion.reject import SetAsideReason
+
+
+def why_withheld(letter: DeadLetter) -> str | None:
+    """Return why the record of a letter cannot be shown; None where its payload was kept."""
+    if letter.records > 1 or letter.reason == SetAsideReason.OVER_QUOTA:
+        number = "1 record" if letter.records == 1 else f"{letter.records:,} records"
+        return f"over the project's quota: {number} counted, none kept"
+    if letter.payload:
+        return None
+    if letter.reason == SetAsideReason.KILLED_WORKER:
+        return "it killed its worker: only size and hash are kept"
+    if not letter.size_bytes:
+        return "it was empty"
+    return "it could not be scrubbed: only size and hash are kept"
+
+
+def why_not_replayed(letter: DeadLetter) -> str | None:
+    """Return why a letter cannot be sent again; None where it can."""
+    reason = skip_reason(letter)
+    if reason is None:
+        return None
+    if reason is SkipReason.REPLAYED:
+        when = f"{letter.replayed_at:%Y-%m-%d %H:%M:%S} UTC" if letter.replayed_at else "an unknown time"
+        return f"it was replayed at {when}"
+    if reason is SkipReason.PAYLOAD_CUT:
+        return "its payload was cut when it was set aside; what is left is no event"
+    return why_withheld(letter) or reason.value.replace("_", " ")
