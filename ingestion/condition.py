@@ -306,6 +306,10 @@ _FAILURES: dict[str, tuple[str, Runbook]] = {
     "log_unavailable": ("the log does not answer the worker", Runbook.KAFKA_AWAY),
     "offset_out_of_range": ("the log does not hold the next offset", Runbook.GAP),
     "database": ("PostgreSQL refuses or is away", Runbook.POSTGRES_AWAY),
+    "redis": ("Redis does not answer the worker", Runbook.REDIS_AWAY),
+    "system": ("the machine fails the worker", Runbook.PARTITION_STALLED),
+    "killed": ("its worker was killed", Runbook.RECORD_KILLS_WORKER),
+    "unproven": ("a stage breaks on the record, or the build does", Runbook.POISONED_BUILD),
     "out_of_memory": ("the worker has no memory left", Runbook.PARTITION_STALLED),
     "unexpected": ("a stage fails", Runbook.PARTITION_STALLED),
 }

@@ -19,7 +19,7 @@ from ingestion.deaths import worker_name
 from ingestion.known_projects import known_project
 from ingestion.models import HaltReason, PartitionCursor
 from ingestion.models.cursor import Phase
-from ingestion.suspicion import Suspicion, range_end
+from ingestion.suspicion import Suspicion, describe_death, range_end
 
 logger = structlog.get_logger(__name__)
 
@@ -50,7 +50,8 @@ _DISPATCH = """
         suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = %(lone_strikes)s,
         lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,
         suspected_at = CASE WHEN %(suspect_end)s IS NULL THEN NULL ELSE coalesce(suspected_at, now()) END,
-        condemned_offset = CASE WHEN %(condemn)s THEN next_offset ELSE condemned_offset END
+        condemned_offset = CASE WHEN %(condemn)s THEN next_offset ELSE condemned_offset END,
+        last_error = coalesce(%(death)s, last_error)
     WHERE id = (
         SELECT id FROM ingestion_partitioncursor
         WHERE id = %(id)s AND next_offset = %(next_offset)s AND attempt = %(attempt)s
@@ -70,8 +71,10 @@ def dispatch(
     aside unread.
     """
     held = asdict(suspicion or Suspicion.of(cursor))
+    has_died = suspicion is not None and suspicion != Suspicion.of(cursor)
+    death = f"killed: {describe_death(cursor)}" if has_died else None
     with connection.cursor() as sql:
-        sql.execute(_DISPATCH, {**held, **_seen(cursor), "end": end, "condemn": condemn})
+        sql.execute(_DISPATCH, {**held, **_seen(cursor), "end": end, "condemn": condemn, "death": death})
         row = sql.fetchone()
     return Dispatch(cursor.pk, cursor.next_offset, end, row[0]) if row else None
 
@@ -316,18 +319,21 @@ _PROVED = """
     SELECT EXISTS (
         SELECT 1 FROM ingestion_partitioncursor sibling
         CROSS JOIN LATERAL (
-            SELECT worker_build FROM ingestion_batch
+            SELECT worker_build, stored FROM ingestion_batch
             WHERE cursor_id = sibling.id ORDER BY start_offset DESC LIMIT 1
         ) last
-        WHERE sibling.progressed_at > %s AND last.worker_build = %s
+        WHERE sibling.progressed_at > %s AND last.worker_build = %s AND last.stored > 0
     )
 """
 
 
-def build_has_proved_itself(cursor: PartitionCursor) -> bool:
-    """Tell whether the build that dies on a record has ingested some other range since: then the record is to blame."""
+def build_has_proved_itself(cursor: PartitionCursor, *, since: datetime | None = None) -> bool:
+    """Tell whether the build that a record breaks has stored events of some other range since: then it is the record.
+
+    `since` is by default when the record's range came under suspicion.
+    """
     with connection.cursor() as sql:
-        sql.execute(_PROVED, [cursor.suspected_at, cursor.build])
+        sql.execute(_PROVED, [since or cursor.suspected_at, cursor.build])
         return bool(sql.fetchone()[0])
 
 

@@ -88,6 +88,15 @@ DEAD_LETTERS = Counter(
     "Records set aside as dead letters, by the stage that rejected them (records).",
     ["stage"],
 )
+RECORDS_SET_ASIDE = Counter(
+    "sentinel_records_set_aside_total",
+    "Dead letters that no rule asked for: a stage broke on the record, or it killed its worker, by reason (records).",
+    ["reason"],
+)
+DEAD_LETTERS_OVER_QUOTA = Counter(
+    "sentinel_dead_letters_over_quota_total",
+    "Rejected records that were only counted: their project had too many within an hour (records).",
+)
 SCRUBBED = Counter(
     "sentinel_scrubbed_values_total",
     "Personal data and secrets replaced before storage, by type (values).",

@@ -76,6 +76,12 @@ def after_death(cursor: PartitionCursor) -> Suspicion:
     )
 
 
+def describe_death(cursor: PartitionCursor) -> str:
+    """Say how the current attempt died, and in which phase if that is known, such as "SIGSEGV in scrub"."""
+    cause = "an unknown cause" if cursor.death_signal is None else signal.Signals(cursor.death_signal).name
+    return f"{cause} in {cursor.phase}" if cursor.phase else cause
+
+
 def range_end(*, next_offset: int, log_end: int, batch_records: int, suspicion: Suspicion) -> int:
     """Return where the next range from `next_offset` ends."""
     suspect_end = suspicion.suspect_end

@@ -16,14 +16,15 @@ from detection.detect import AnomalyRow, count_anomalies
 from detection.fold import PartitionState
 from detection.profile import METRICS
 from ingestion import metrics
+from ingestion.bad_deploy import Share
 from ingestion.batches import Counts
 from ingestion.cursor import Dispatch
 from ingestion.dead_letters import RejectedRecord
 from ingestion.event_batch import EventBatch
 from ingestion.log.base import Anchor, Chunk
 from ingestion.models import PartitionCursor
-from ingestion.models.cursor import Phase
 from ingestion.read import LastBatch
+from ingestion.reject import SetAsideReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Prepared:
             return Anchor.of(self.chunk.records[-1])
         return self.last.anchor if self.last else None
 
+    @property
+    def rejects(self) -> Share:
+        """How many of the records were rejected."""
+        return Share(len(self.chunk.records), len(self.rejected))
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -55,6 +61,9 @@ class Committed:
     learning_series: int
     anomalies: Sequence[AnomalyRow]
     alerts: Enqueued
+    next_offset: int
+    # The answer to COMMIT was lost, and with it the session that held the cursor's lock.
+    lost_lock: bool = False
 
 
 def counts_of(task: Dispatch, prepared: Prepared, *, stored: int, late: int, anomalies: int) -> Counts:
@@ -82,9 +91,10 @@ def count_committed(cursor: PartitionCursor, prepared: Prepared, committed: Comm
     for service, events in Counter(item.event.service_name for item in prepared.events.accepted).items():
         metrics.EVENTS_PROCESSED.labels(metrics.service_label(service)).inc(events)
     for reason, rejects in Counter(item.rejected.reason for item in prepared.rejected).items():
-        metrics.VALIDATION_FAILURES.labels(reason).inc(rejects)
-    if counts.rejected:
-        metrics.DEAD_LETTERS.labels(Phase.DECODE).inc(counts.rejected)
+        by_reason = metrics.RECORDS_SET_ASIDE if isinstance(reason, SetAsideReason) else metrics.VALIDATION_FAILURES
+        by_reason.labels(reason.value).inc(rejects)
+    for phase, rejects in Counter(item.stage for item in prepared.rejected).items():
+        metrics.DEAD_LETTERS.labels(phase).inc(rejects)
     for found in filter(None, prepared.events.pii):
         for kind, values in found.items():
             metrics.SCRUBBED.labels(kind).inc(values)

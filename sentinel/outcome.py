@@ -1,12 +1,34 @@
-"""How an attempt on a range ended, and what is said of an error."""
+"""How an attempt on a range ended, and what an error is about: a record, the surroundings, or a person's decision.
+
+The one table of what is done about an error:
+
+- of the surroundings (the log, Redis, the system; PostgreSQL but for the classes below): the attempt ends, the bridge
+  tries again with growing pauses, nothing is held against a record;
+- of a record (SQLSTATE classes 22, 23 and 54, no memory, anything unexpected inside a stage): the range is halved at
+  once, down to the record that is set aside (`sentinel.bisection`);
+- of the partition as a whole: it halts until a person has looked.
+"""
 
 from __future__ import annotations
 
 import enum
 
+import psycopg2
+import redis
 from django.db import DatabaseError, InterfaceError
 
+from detection.config import UnknownConfig
+from detection.rebuild import EventsMissing
+from ingestion.bad_deploy import BadDeploy
 from ingestion.log.base import LogUnavailable, OffsetOutOfRange
+from ingestion.models import HaltReason
+from ingestion.read import LogReplaced, OtherCluster
+from ingestion.store import PartitionMissing
+from sentinel.bisection import PoisonedBuild, Unproven
+
+
+class Overtaken(Exception):
+    """The cursor no longer stands where this attempt started: somebody else has committed the range."""
 
 
 class Outcome(enum.StrEnum):
@@ -19,27 +41,72 @@ class Outcome(enum.StrEnum):
     LOG_UNAVAILABLE = "log_unavailable"
     OFFSET_OUT_OF_RANGE = "offset_out_of_range"
     DATABASE = "database"
+    REDIS = "redis"
+    SYSTEM = "system"
     OUT_OF_MEMORY = "out_of_memory"
+    UNPROVEN = "unproven"
     UNEXPECTED = "unexpected"
 
 
-_OUTCOMES: dict[type[Exception], Outcome] = {
+# The first that fits: subclasses stand before their bases.
+HALTS: dict[type[Exception], HaltReason] = {
+    OtherCluster: HaltReason.OTHER_CLUSTER,
+    LogReplaced: HaltReason.LOG_REPLACED,
+    EventsMissing: HaltReason.EVENTS_MISSING,
+    UnknownConfig: HaltReason.CONFIG_MISSING,
+    BadDeploy: HaltReason.BAD_DEPLOY,
+    PoisonedBuild: HaltReason.POISONED_BUILD,
+}
+OUTCOMES: dict[type[Exception], Outcome] = {
+    Overtaken: Outcome.STALE,
+    **dict.fromkeys(HALTS, Outcome.HALTED),
+    Unproven: Outcome.UNPROVEN,
     LogUnavailable: Outcome.LOG_UNAVAILABLE,
     OffsetOutOfRange: Outcome.OFFSET_OUT_OF_RANGE,
+    PartitionMissing: Outcome.DATABASE,
     DatabaseError: Outcome.DATABASE,
     InterfaceError: Outcome.DATABASE,
+    psycopg2.Error: Outcome.DATABASE,
+    redis.RedisError: Outcome.REDIS,
+    OSError: Outcome.SYSTEM,
     MemoryError: Outcome.OUT_OF_MEMORY,
 }
+# Data exception, integrity constraint violation, program limit exceeded: what the statement held.
+# All others are of the surroundings, above all 08 connection, 40 rollback and deadlock, 53 resources, 55 lock not
+# available, 57 intervention and time limit; a lost connection has no SQLSTATE at all.
+RECORD_SQLSTATE_CLASSES = frozenset({"22", "23", "54"})
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """Return which of the named ways of failing this is."""
-    return next((found for kind, found in _OUTCOMES.items() if isinstance(error, kind)), Outcome.UNEXPECTED)
+    """Return which of the named ways of ending this is."""
+    return next((found for kind, found in OUTCOMES.items() if isinstance(error, kind)), Outcome.UNEXPECTED)
+
+
+def halt_reason(error: Exception) -> HaltReason:
+    """Return why an error whose outcome is `HALTED` halts the partition."""
+    return next(reason for kind, reason in HALTS.items() if isinstance(error, kind))
+
+
+def is_about_records(error: Exception) -> bool:
+    """Tell whether an error that a stage raised may be the fault of a record; then halving the range finds it."""
+    outcome = outcome_of(error)
+    if outcome is Outcome.DATABASE:
+        return (sqlstate(error) or "")[:2] in RECORD_SQLSTATE_CLASSES
+    return outcome in {Outcome.OUT_OF_MEMORY, Outcome.UNEXPECTED}
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return PostgreSQL's five characters; None where it did not answer, or it is no error of PostgreSQL."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if code := getattr(cause, "pgcode", None):
+            return str(code)
+        cause = cause.__cause__
+    return None
 
 
 def described(error: Exception) -> str:
     """Describe an error without its values: PostgreSQL's messages quote the row."""
-    if isinstance(error, LogUnavailable | OffsetOutOfRange):
+    if isinstance(error, LogUnavailable | OffsetOutOfRange | Unproven):
         return str(error)
-    sqlstate = getattr(error.__cause__, "pgcode", None)
-    return f"{type(error).__name__} {sqlstate or ''}".strip()
+    return f"{type(error).__name__} {sqlstate(error) or ''}".strip()

@@ -23,6 +23,9 @@ class ScrubbedPayload:
     is_cut: bool
 
 
+NO_PAYLOAD = ScrubbedPayload("", is_cut=False)
+
+
 def scrub_bytes(raw: bytes, scrubber: Scrubber, max_bytes: int = 10_000) -> ScrubbedPayload:
     """Return a payload as text fit for storage: decoded with replacements, cut, scrubbed, without NUL.
 

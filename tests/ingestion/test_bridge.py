@@ -93,7 +93,12 @@ class Bench:
         assert cursors.start_attempt(task, build=build) is not None
         cursor = self.cursor
         Batch.objects.create(
-            cursor=cursor, attempt=task.attempt, start_offset=task.start, end_offset=task.end, worker_build=build
+            cursor=cursor,
+            attempt=task.attempt,
+            start_offset=task.start,
+            end_offset=task.end,
+            stored=task.end - task.start,
+            worker_build=build,
         )
         return cursors.advance(
             task,

@@ -1,0 +1,91 @@
+"""How attempts end that do not commit, and what is said of them."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import structlog
+from django.db import DatabaseError, InterfaceError, connection
+
+from ingestion import cursor as cursors
+from ingestion import metrics
+from ingestion.cursor import Dispatch
+from ingestion.models import PartitionCursor
+from ingestion.models.cursor import Phase
+from ingestion.reject import SetAsideReason
+from sentinel.bisection import Part, SetAside
+from sentinel.outcome import Outcome, described, halt_reason, outcome_of
+
+logger = structlog.get_logger(__name__)
+
+# While PostgreSQL restarts, an attempt that failed because of it waits to say so: one that says nothing counts as dead.
+PATIENCE_SECONDS = 20.0
+PAUSE_SECONDS = 0.1
+
+
+def ended(task: Dispatch, error: Exception) -> Outcome:
+    """Record why an attempt ended without committing; return the outcome."""
+    outcome = outcome_of(error)
+    if outcome is Outcome.STALE:
+        return outcome
+    metrics.INGESTION_ERRORS.labels(outcome).inc()
+    if outcome is Outcome.DATABASE:
+        metrics.STORAGE_ERRORS.labels(type(error).__name__).inc()
+    logger.warning(
+        "ingest.attempt_failed",
+        cursor=task.cursor_id,
+        start=task.start,
+        outcome=outcome,
+        error=described(error),
+        # Where, but not what: an exception's message may quote an event.
+        stack="".join(traceback.format_tb(error.__traceback__)) if outcome is Outcome.UNEXPECTED else None,
+    )
+    _told(task, error, outcome)
+    return outcome
+
+
+def _told(task: Dispatch, error: Exception, outcome: Outcome) -> None:
+    """Write the end of the attempt into the cursor, as soon as PostgreSQL takes it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            if not connection.is_usable():
+                connection.close()
+            if outcome is Outcome.HALTED:
+                cursors.halt(task, because=halt_reason(error), reason=str(error))
+            else:
+                cursors.end_attempt(task, error=f"{outcome}: {described(error)}")
+        except (DatabaseError, InterfaceError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def log_broken(task: Dispatch, part: Part, because: SetAside) -> None:
+    """Say that a stage broke on a part of the range, which is halved now or, if it is one record, set aside."""
+    logger.warning(
+        "ingest.stage_failed",
+        cursor=task.cursor_id,
+        start=task.start,
+        end=part.end,
+        reason=because.reason,
+        error=because.message,
+    )
+
+
+def condemnation(cursor: PartitionCursor) -> SetAside | None:
+    """Return why the record at the cursor is set aside unread; None where it is not."""
+    if cursor.condemned_offset is None or cursor.condemned_offset != cursor.next_offset:
+        return None
+    # Where its process died is what the bridge has noted, such as "killed: SIGSEGV in scrub".
+    death = cursor.last_error.partition(": ")[2]
+    phase = death.partition(" in ")[2]
+    return SetAside(
+        SetAsideReason.KILLED_WORKER,
+        phase if phase in Phase.values else "",
+        f"its worker was killed {cursor.lone_strikes} times with it alone, at last by {death or 'an unknown cause'}",
+        keeps_payload=False,
+    )
