@@ -6,13 +6,15 @@
             arena.start_load(per_second=1_500)
             for _ in range(5):
                 with arena.fault() as fault:
-                    fault.note(arena.kill_busy_child())
+                    arena.kill_busy_child(fault)
             figures = arena.finish()
         assert figures.standstill_max_seconds <= 5
 
 `arenas.open` starts one bridge and one worker (`roles=()` for none) with `environment` on top: failpoints, limits,
 another build. More of them: `arena.start("worker-2", "worker", environment={…})`, `arena.crew.stop("bridge")`,
-`arena.restart("worker", environment={…})`. Who ends by itself is started again, as under `sentinel up`.
+`arena.restart("worker", environment={…})`. Failpoints: `environment=arena.failpoints("before_commit=kill:once")`, and
+`arena.hits()` tells which were met; limits and clocks: `prefix=["prlimit", "--nofile=64"]`. Who ends by itself is
+started again, as under `sentinel up`.
 
 `arena.kill(name)` and its siblings take "bridge", "worker", "postgres", "redis" and "kafka". A server stays dead until
 `arena.start_server(name)`.
@@ -27,38 +29,33 @@ raises AssertionError where an invariant is broken. A negative control calls `ar
 
 Records that no row lets through belong to the load: `arena.load.send(value, kind=Kind.POISON)`. What the log holds in
 the end decides what is expected; the load's own account is compared with it. Before records are deleted from the log,
-call `arena.reference.advance()`.
+call `arena.fold()`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 import psycopg2
 
 from ingestion.log.base import LogUnavailable
 from ingestion.log.kafka import KafkaLog
 from sentinel.child import wait_until
 from tests.faults import figures as report
-from tests.faults.crew import Crew, Role
 from tests.faults.differences import Differences, Invariant, differences
 from tests.faults.figures import Figures, median_and_max
+from tests.faults.handles import Handles
 from tests.faults.invariants import cache, quiet
 from tests.faults.load import Load
 from tests.faults.reference import Reference
-from tests.faults.servers import REPOSITORY, Servers
+from tests.faults.servers import Servers
 from tests.faults.setting import read_setting
 from tests.faults.witness import Witness
 
@@ -98,35 +95,36 @@ class Fault:
         self.notes.append(str(text))
 
 
-class Arena:
+class Arena(Handles):
     """One row, while its `with` block runs; made by `Arenas.open`."""
 
     def __init__(
         self, servers: Servers, *, row: str, fault: str, partitions: int, seed: int, environment: Mapping[str, str]
     ) -> None:
-        self.servers, self.row, self.seed = servers, row, seed
-        self.random = random.Random(seed)
+        self.row, self.seed = row, seed
         self.faults: list[Fault] = []
         self.remarks: list[str] = []
-        self._restarts: dict[str, int] = {}
         self._fault_name, self._began_at = fault, time.monotonic()
         self._partitions = partitions
         self.name = f"row-{row}-{uuid.uuid4().hex[:6]}"
         self.topic = f"llm.{self.name}"
-        self.directory = servers.directory / self.name
-        (self.directory / "logs").mkdir(parents=True)
+        directory = servers.directory / self.name
+        (directory / "logs").mkdir(parents=True)
         servers.create_topic(self.topic, partitions=partitions)
         self.database_url = servers.new_database(self.name, topic=self.topic)
-        self.environment = {
-            **servers.environment,
-            "SENTINEL_DATA_DIR": str(self.directory),
+        own = {
+            "SENTINEL_DATA_DIR": str(directory),
             "DATABASE_URL": self.database_url,
             "SENTINEL_INSTALLATION": self.name,
             "SENTINEL_TOPIC": self.topic,
-            **environment,
         }
-        self.crew = Crew(log_directory=self.directory / "logs")
-        self.witness = Witness(self.database_url, topic=self.topic)
+        super().__init__(
+            servers,
+            directory=directory,
+            environment={**servers.environment, **own, **environment},
+            witness=Witness(self.database_url, topic=self.topic),
+            rng=random.Random(seed),
+        )
         self.log = KafkaLog([servers.kafka.url], security={}, request_timeout_seconds=10)
         self.reference = Reference(self.log, read_setting(self.witness, self.topic), self.topic)
         self.load: Load = self.new_load()
@@ -158,115 +156,14 @@ class Arena:
         time.sleep(seconds)
         return self.witness.longest_standstill(since=began_at, until=time.time())
 
-    # --- processes ---------------------------------------------------------------------------------------------------
-
-    def start(
-        self,
-        name: str,
-        command: str = "",
-        *,
-        arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """Start `sentinel <command>` under a name of its own and wait until it is ready."""
-        self.launch(name, command, arguments=arguments, environment=environment)
-        self.crew.wait_until_ready(name)
-
-    def launch(
-        self,
-        name: str,
-        command: str = "",
-        *,
-        arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """Start `sentinel <command>` without waiting."""
-        self.crew.start(
-            Role(
-                name,
-                arguments=[command or name, *arguments],
-                environment={**self.environment, **(environment or {})},
-                directory=self.directory,
-            )
-        )
-
-    def restart(self, name: str, command: str = "", *, environment: Mapping[str, str] | None = None) -> None:
-        """Stop a process politely and start it with another environment."""
-        self.crew.stop(name)
-        self.start(name, command, environment=environment)
-
-    def kill(self, name: str) -> None:
-        """SIGKILL: a server, or a process with all it has started. The latter is started again by itself."""
-        if name in self.servers.by_name:
-            self.servers.by_name[name].kill()
-        else:
-            self.crew.send_signal(name, signal.SIGKILL, group=True)
-
-    def start_server(self, name: str) -> None:
-        """Start a server that was killed and wait until it answers."""
-        self.servers.by_name[name].start()
-
-    def suspend(self, name: str) -> None:
-        """SIGSTOP: a server, or a process with all it has started."""
-        if name in self.servers.by_name:
-            self.servers.by_name[name].suspend()
-        else:
-            self.crew.send_signal(name, signal.SIGSTOP, group=True)
-
-    def resume(self, name: str) -> None:
-        """SIGCONT after `suspend`."""
-        if name in self.servers.by_name:
-            self.servers.by_name[name].resume()
-        else:
-            self.crew.send_signal(name, signal.SIGCONT, group=True)
-
-    def terminate(self, name: str, *, group: bool = False) -> None:
-        """SIGTERM: a process or, as some init systems do, its whole group. It is started again by itself."""
-        self.crew.send_signal(name, signal.SIGTERM, group=group)
-
-    def wait_until_back(self, name: str) -> None:
-        """Return once a killed process's successor is ready."""
-        self.crew.wait_until_ready(name, restarts=self._restarts.get(name, 0) + 1)
-        self._restarts[name] = self.crew.record(name).restarts
-
-    def json(self, *arguments: str) -> dict[str, Any]:
-        """Run a command of `sentinel` to its end and return what it says with --json."""
-        command = [sys.executable, "-m", "sentinel.cli.main", *arguments, "--json"]
-        done = subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
-        document: dict[str, Any] = json.loads(done.stdout)
-        return document
-
-    def busy_child(self, name: str = "worker") -> tuple[psutil.Process, str]:
-        """Suspend a child of a worker in the middle of a batch; return it, stopped, and the phase it is in."""
-        for _ in range(300):
-            children = self.crew.children(name)
-            child = self.random.choice(children)
-            child.suspend()
-            before = self.witness.attempts()
-            time.sleep(0.1)
-            after = self.witness.attempts()
-            still = [phase for key, (_, phase) in before.items() if after.get(key) == before[key]]
-            if still:
-                return child, still[0]
-            child.resume()
-            time.sleep(0.02 + 0.05 * self.random.random())
-        raise AssertionError("no child was met in the middle of a batch")
-
-    def kill_busy_child(self, name: str = "worker") -> str:
-        """SIGKILL a child of a worker in the middle of a batch; return the phase it was in."""
-        child, phase = self.busy_child(name)
-        child.kill()
-        return phase
-
     # --- faults ------------------------------------------------------------------------------------------------------
+
+    def kill_busy_child(self, fault: Fault, name: str = "worker") -> None:
+        """SIGKILL a child of a worker in the middle of a batch, with which the fault begins."""
+        child, phase = self.busy_child(name)
+        fault.begin()
+        child.kill()
+        fault.note(phase)
 
     @contextmanager
     def fault(self, *, recovers: bool = True) -> Iterator[Fault]:
@@ -324,6 +221,17 @@ class Arena:
                     raise
                 time.sleep(0.5)
 
+    def fold(self) -> None:
+        """Let the reference fold what the log holds; a broker that has just started may take a moment."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            try:
+                return self.reference.advance()
+            except LogUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
     def examine(self, *, drain_seconds: float = DRAIN_SECONDS) -> Differences:
         """Stop the load, let everything be ingested, stop the processes, and return what does not hold."""
         drained = self.drain(timeout_seconds=drain_seconds)
@@ -333,7 +241,7 @@ class Arena:
                 quiet.check(self.witness, client, left, installation=self.name)
             slow = self.crew.close()
             quiet.check_processes(self.crew.groups, left)
-            self.reference.advance()
+            self.fold()
             found = differences(self.reference, self.database_url)
             cache.check(self.reference, self.witness, client, found, installation=self.name)
         if slow:
@@ -352,7 +260,7 @@ class Arena:
         figures = self.figures(found)
         report.write(figures)
         print(figures)
-        assert found.broken <= allowed, f"seed {self.seed}\n{found}\n{self.crew.logs()}"
+        assert found.broken <= allowed, f"seed {self.seed}\n{found}"
         assert found.events, "nothing was ingested at all"
         return figures
 
@@ -379,6 +287,7 @@ class Arena:
             seed=self.seed,
             seconds=round(time.monotonic() - self._began_at, 1),
             measured_on=time.strftime("%Y-%m-%d", time.gmtime()),
+            machine=report.this_machine(),
         )
 
     def close(self) -> None:
@@ -387,8 +296,7 @@ class Arena:
         for name in self.crew.names:
             self.crew.remove(name)
         self.crew.close()
-        with suppress(Exception):  # The test has failed already where the broker is gone.
-            self.load.stop()
+        self.load.abandon()
         self.witness.close()
         self.log.close()
         self.servers.ensure()
@@ -426,5 +334,8 @@ class Arenas:
                 arena.launch(name)
             arena.crew.wait_until_ready()
             yield arena
+        except BaseException:
+            print(arena.crew.logs())
+            raise
         finally:
             arena.close()

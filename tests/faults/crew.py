@@ -29,14 +29,25 @@ READY_SECONDS = 90.0
 
 
 class Role(Runnable):
-    """A subcommand of `sentinel`: "bridge", "worker"; two of a kind have different names."""
+    """A subcommand of `sentinel`: "bridge", "worker"; two of a kind have different names.
+
+    `prefix` runs it inside another command, such as `prlimit` or `faketime`.
+    """
 
     name: str = ""
     start_timeout_seconds = READY_SECONDS
 
-    def __init__(self, name: str, *, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.name = name
-        self._arguments = tuple(arguments)
+        self._prefix, self._arguments = tuple(prefix), tuple(arguments)
         self._environment = environment
         self._directory = directory
         self._readiness: ReadinessSocket | None = None
@@ -52,7 +63,7 @@ class Role(Runnable):
         assert self._readiness is not None, "prepare() comes first"
         ready = {READINESS_VARIABLE: str(self._readiness.path), "PYTHONUNBUFFERED": "1"}
         return Command(
-            argv=(sys.executable, "-m", "sentinel.cli.main", *self._arguments),
+            argv=(*self._prefix, sys.executable, "-m", "sentinel.cli.main", *self._arguments),
             environment={**self._environment, **ready},
             directory=REPOSITORY,
             stop_seconds=30.0,
@@ -129,11 +140,19 @@ class Crew:
         unit.wait(at_once=True)
 
     def close(self) -> list[str]:
-        """Stop everybody, workers last in the order of their start; return who had to be killed."""
-        slow = [name for name in self.names if not self.stop(name)]
+        """Ask everybody to end and wait for it; return who had to be killed."""
+        units = self._call(self._released) if self._thread.is_alive() else []
+        for unit in units:
+            self._wake(unit.record().pid)
+            unit.ask_to_stop()
+        slow = [unit.name for unit in units if not unit.wait(at_once=False)]
         self._stopping.set()
         self._thread.join(timeout=10)
         return slow
+
+    def _released(self) -> list[Unit]:
+        units, self._units = list(self._units.values()), {}
+        return units
 
     # --- looking and signalling --------------------------------------------------------------------------------------
 

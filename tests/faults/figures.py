@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 VARIABLE = "SENTINEL_FAULTS_REPORT"
 FILE_NAME = "figures.jsonl"
 
@@ -38,6 +40,12 @@ class Figures:
     seed: int = 0
     seconds: float = 0.0
     measured_on: str = ""
+    machine: str = ""
+
+
+def this_machine() -> str:
+    """Return what the figures were measured on, such as "2 cores and 24 GiB"."""
+    return f"{len(os.sched_getaffinity(0))} cores and {round(psutil.virtual_memory().total / 2**30)} GiB"
 
 
 def median_and_max(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -59,6 +67,7 @@ def read(directory: Path) -> list[Figures]:
     """Return the last figures of every row."""
     rows: dict[str, Figures] = {}
     for line in (directory / FILE_NAME).read_text(encoding="utf-8").splitlines():
-        found = Figures(**json.loads(line))
+        fields = json.loads(line)
+        found = Figures(**{**fields, "broken": tuple(fields["broken"])})
         rows[found.row] = found
     return list(rows.values())

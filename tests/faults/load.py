@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -90,8 +91,8 @@ class Load:
         self._brokers, self._topic, self._compression = brokers, topic, compression
         self._per_second, self._shares, self._scatter = per_second, shares or Shares(), scatter
         self._random = random.Random(seed)
-        made = bench_events(events, seed=seed, end_us=time.time_ns() // 1_000)
-        self._events = chain(list(islice(made, min(events, MADE_EVENTS))), made)
+        self._events: Iterator[WireEvent] = bench_events(MAX_EVENTS, seed=seed, end_us=time.time_ns() // 1_000)
+        self._count = events
         self._partition_of: dict[bytes, int] = {}
         self._failures: list[str] = []
         self._lock = threading.Lock()
@@ -103,6 +104,7 @@ class Load:
 
     def start(self) -> None:
         """Start sending; the broker must be there."""
+        self._events = chain(list(islice(self._events, min(self._count, MADE_EVENTS))), self._events)
         self._producer = KafkaProducer(
             bootstrap_servers=self._brokers,
             client_id="faults",
@@ -137,16 +139,24 @@ class Load:
         assert not self._failures, self._failures[:3]
         assert self.acknowledged == sum(self.sent.values())
 
+    def abandon(self) -> None:
+        """Stop sending without waiting for the broker: the test is over."""
+        self._stop.set()
+        if self._producer is not None:
+            with suppress(KafkaError):
+                self._producer.close(timeout=1)
+            self._producer = None
+
     def send(self, value: bytes | None, *, kind: Kind = Kind.EVENT, partition: int | None = None) -> None:
         """Send one more record from the test's own thread."""
         self._send(
             Sending(kind, b"", value), self._random.randrange(self.partitions) if partition is None else partition
         )
 
-    def an_event(self) -> WireEvent:
-        """Return an event that the load will not send itself."""
+    def events_to_come(self, count: int) -> list[WireEvent]:
+        """Return events that the load will not send itself: to be spoiled, or sent with `send`."""
         with self._lock:
-            return next(self._events)
+            return list(islice(self._events, count))
 
     def _run(self) -> None:
         started_at = time.monotonic()
@@ -190,11 +200,8 @@ class Load:
     def _records(self) -> Iterator[Sending]:
         recent: deque[WireEvent] = deque(maxlen=REMEMBERED_EVENTS)
         changes = list(invalid.INVALID.values())
-        while True:
-            with self._lock:
-                event = next(self._events, None)
-            if event is None:
-                return
+        for _ in range(self._count):
+            (event,) = self.events_to_come(1)
             recent.append(event)
             yield Sending(Kind.EVENT, event.key, event.value)
             chance = self._random.random

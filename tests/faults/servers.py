@@ -24,7 +24,7 @@ from sentinel import ports
 from sentinel.child import Child
 from sentinel.services.base import Service, ServiceUnavailable, run_service
 from sentinel.services.kafka import Kafka
-from sentinel.services.postgres import Postgres
+from sentinel.services.postgres import ROLE, SUPERUSER, Postgres
 from sentinel.services.redis import Redis
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -103,13 +103,16 @@ class Server:
 
 
 class Servers:
-    """The three servers; `by_name` has them as "postgres", "redis" and "kafka"."""
+    """The three servers; `by_name` has them as "postgres", "redis" and "kafka".
 
-    def __init__(self, directory: Path) -> None:
+    A row that needs a server of another kind, such as one on a small disk, makes `Servers` of its own.
+    """
+
+    def __init__(self, directory: Path, *, postgres: Postgres | None = None) -> None:
         self.directory = directory
         logs = directory / "logs"
         logs.mkdir(parents=True)
-        self.postgres = Server(Postgres(directory, settings=POSTGRES_SETTINGS), log_directory=logs)
+        self.postgres = Server(postgres or Postgres(directory, settings=POSTGRES_SETTINGS), log_directory=logs)
         self.redis = Server(Redis(directory, port=ports.any_free_port()), log_directory=logs)
         self.kafka = Server(Kafka(directory, port=ports.any_free_port()), log_directory=logs)
         self.by_name = {"postgres": self.postgres, "redis": self.redis, "kafka": self.kafka}
@@ -128,10 +131,13 @@ class Servers:
         }
 
     def ensure(self) -> None:
-        """Bring up what a row has left dead or stopped."""
+        """Bring up what a row has left dead or stopped, with an empty Redis that takes everything."""
         for server in self.by_name.values():
             server.resume()
             server.start()
+        with self.redis_client() as client:
+            client.config_set("maxmemory", 0)
+            client.flushall()
         if not self._is_prepared:
             command = [sys.executable, "manage.py", "prepare"]
             subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **self.environment}, check=True, timeout=180)
@@ -149,6 +155,11 @@ class Servers:
                 [topic],
             )
         return url
+
+    @property
+    def superuser_url(self) -> str:
+        """The database `postgres` as its superuser, for ALTER SYSTEM and the like; a row takes back what it sets."""
+        return self.postgres.url.replace(f"//{ROLE}@/sentinel?", f"//{SUPERUSER}@/postgres?")
 
     def drop_database(self, name: str) -> None:
         self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

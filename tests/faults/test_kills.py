@@ -64,10 +64,7 @@ def storm(arenas: Arenas) -> Iterator[Storm]:
 
 def kill_child(arena: Arena, storm: Storm) -> None:
     with arena.fault() as fault:
-        child, phase = arena.busy_child()
-        fault.begin()
-        child.kill()  # Its siblings are there already.
-        fault.note(phase)
+        arena.kill_busy_child(fault)  # Its siblings are there already.
     storm.kills["worker child"] = fault
 
 

@@ -18,10 +18,7 @@ def test_row_06_a_killed_pool_child_holds_nobody_up(arenas: Arenas) -> None:
         arena.start_load(per_second=1_500)
         for _ in range(KILLS):
             with arena.fault() as fault:
-                child, phase = arena.busy_child()
-                fault.begin()
-                child.kill()
-                fault.note(phase)
+                arena.kill_busy_child(fault)
         figures = arena.finish()
     assert figures.standstill_max_seconds is not None
     assert figures.standstill_max_seconds <= BOUND_SECONDS

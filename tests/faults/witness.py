@@ -136,16 +136,17 @@ class Witness:
         ):
             commits.setdefault(cursor_id, []).append(at or since)
         assert commits, "no partition has a cursor"
-        return max(_longest_gap([since, *(at for at in times if since < at < until)]) for times in commits.values())
+        within = ([since, *(at for at in times if since < at < until), until] for times in commits.values())
+        return max(map(_longest_gap, within))
 
-    def attempts(self) -> dict[int, tuple[int, str]]:
-        """Return the attempts at work: cursor, attempt, phase."""
+    def at_work(self) -> dict[int, tuple[int, int, str]]:
+        """Return the processes that work on an attempt: cursor, attempt, phase by pid."""
         found = self.rows(
-            "SELECT id, attempt, phase FROM ingestion_partitioncursor WHERE started_at IS NOT NULL "
-            "AND ended_attempt < attempt AND topic = %s",
+            "SELECT split_part(worker, ':', 2)::int, id, attempt, phase FROM ingestion_partitioncursor "
+            "WHERE started_at IS NOT NULL AND ended_attempt < attempt AND topic = %s",
             self.topic,
         )
-        return {cursor_id: (attempt, phase) for cursor_id, attempt, phase in found}
+        return {pid: (cursor_id, attempt, phase) for pid, cursor_id, attempt, phase in found}
 
     def cursors(self) -> list[tuple[Any, ...]]:
         """Return the cursors, to say why something does not move."""
@@ -164,4 +165,4 @@ class Witness:
 
 
 def _longest_gap(times: Sequence[float]) -> float:
-    return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
+    return max(later - earlier for earlier, later in pairwise(times))
