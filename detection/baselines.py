@@ -1,8 +1,8 @@
 """Where the state of a partition lives between batches: this process, Redis, Postgres; in this order.
 
 A batch takes the state with `load`, advances it, lets `checkpoint` decide whether the rows in Postgres are due, and
-gives it back with `publish` once it has committed. The id of the last `Batch` row is the stamp that says whether a
-copy is the right one: an offset is none, since after a restore another timeline may have reached it.
+gives it back with `publish` once it has committed. The stamp of the last `Batch` row says whether a copy is the right
+one: an offset is none, since after a restore another timeline may have reached it, nor is an id alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from detection.checkpoint import checkpoint_offset, write_checkpoint
 from detection.fold import PartitionState
 from detection.rebuild import rebuild
 from detection.verdict import SeriesKey
+from ingestion.batches import BatchStamp
 from ingestion.metrics import CACHE_HITS, CACHE_MISSES
 from ingestion.models import Batch, PartitionCursor
 
@@ -41,7 +42,7 @@ class Source(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    stamp: int
+    stamp: BatchStamp
     state: PartitionState
     checkpoint: Checkpoint
 
@@ -63,13 +64,13 @@ class BaselineStore:
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
         self._taken: dict[int, _Taken] = {}
 
-    def load(self, cursor_id: int, *, start: int, last_batch_id: int | None) -> PartitionState:
-        """Return the state after the batch `last_batch_id`, which ended at `start` or, before a gap, below it.
+    def load(self, cursor_id: int, *, start: int, last_stamp: BatchStamp | None) -> PartitionState:
+        """Return the state after the batch of `last_stamp`, which ended at `start` or, before a gap, below it.
 
         The caller's transaction holds the cursor's row. May rebuild from stored events, which takes about 2 s per
         100,000 since the last checkpoint; raises `rebuild.EventsMissing` where that cannot be done.
         """
-        state, checkpoint, source = self._found(cursor_id, start, last_batch_id)
+        state, checkpoint, source = self._found(cursor_id, start, last_stamp)
         metrics.BASELINE_LOADS.labels(source.value).inc()
         if source in {Source.MEMORY, Source.REDIS}:
             CACHE_HITS.inc()
@@ -79,14 +80,14 @@ class BaselineStore:
         return state
 
     def _found(
-        self, cursor_id: int, start: int, last_batch_id: int | None
+        self, cursor_id: int, start: int, last_stamp: BatchStamp | None
     ) -> tuple[PartitionState, Checkpoint, Source]:
         kept = self._kept.pop(cursor_id, None)
-        if last_batch_id is None:
+        if last_stamp is None:
             return PartitionState(next_offset=start), Checkpoint(start), Source.NEW
-        if kept is not None and kept.stamp == last_batch_id:
+        if kept is not None and kept.stamp == last_stamp:
             return kept.state, kept.checkpoint, Source.MEMORY
-        cached = self._cache.read(cursor_id, stamp=last_batch_id)
+        cached = self._cache.read(cursor_id, stamp=last_stamp)
         if cached is not None:
             return cached.state, cached.checkpoint, Source.REDIS
         # A checkpoint is due at once: whatever took the copies may happen again.
@@ -119,11 +120,11 @@ class BaselineStore:
         return bool(keys)
 
     def publish(
-        self, state: PartitionState, *, cursor_id: int, previous_batch_id: int | None, batch_id: int
+        self, state: PartitionState, *, cursor_id: int, previous_stamp: BatchStamp | None, stamp: BatchStamp
     ) -> Written:
         """Keep the state for the next batch, here and in Redis. Call after COMMIT; never raises because of Redis."""
         taken = self._taken.pop(cursor_id)
-        self._kept[cursor_id] = _Kept(batch_id, state, taken.checkpoint)
+        self._kept[cursor_id] = _Kept(stamp, state, taken.checkpoint)
         while len(self._kept) > MAX_PARTITIONS_IN_MEMORY:
             self._kept.popitem(last=False)
         written = self._cache.write(
@@ -131,8 +132,8 @@ class BaselineStore:
             cursor_id=cursor_id,
             checkpoint=taken.checkpoint,
             since_offset=taken.loaded_offset,
-            previous_stamp=previous_batch_id,
-            stamp=batch_id,
+            previous_stamp=previous_stamp,
+            stamp=stamp,
         )
         metrics.BASELINE_CACHE_WRITES.labels(written.value).inc()
         metrics.SERIES_REFUSED.inc(state.take_refused())
@@ -160,7 +161,7 @@ class BaselineStore:
             return False
         if not batches.filter(start_offset__gte=checkpoint_offset(cursor_id), stored__gt=0).exists():
             return False
-        state = self.load(cursor_id, start=last.end_offset, last_batch_id=last.pk)
+        state = self.load(cursor_id, start=last.end_offset, last_stamp=BatchStamp.of(last))
         return self.checkpoint(state, cursor_id=cursor_id, batch_id=last.pk, series_ids={}, force=True)
 
 

@@ -20,6 +20,7 @@ from redis.retry import Retry
 
 from detection.fold import BLOCK_OFFSETS, STATE_VERSION, PartitionState, StateVersionError
 from detection.verdict import SeriesKey
+from ingestion.batches import BatchStamp
 
 logger = structlog.get_logger(__name__)
 
@@ -84,7 +85,7 @@ class BaselineCache:
         self._paused_until = float("-inf")
         self._update = client.register_script(_UPDATE)
 
-    def read(self, cursor_id: int, *, stamp: int) -> Cached | None:
+    def read(self, cursor_id: int, *, stamp: BatchStamp) -> Cached | None:
         """Return the state of the cursor if it is the one after the batch `stamp`."""
         if self._clock() < self._paused_until:
             return None
@@ -105,8 +106,8 @@ class BaselineCache:
         cursor_id: int,
         checkpoint: Checkpoint,
         since_offset: int,
-        previous_stamp: int | None,
-        stamp: int,
+        previous_stamp: BatchStamp | None,
+        stamp: BatchStamp,
     ) -> Written:
         """Make Redis hold the state after the batch `stamp`.
 
@@ -115,7 +116,7 @@ class BaselineCache:
         if self._clock() < self._paused_until:
             return Written.FAILED
         frame: dict[str, bytes | str | int] = {
-            _STAMP: stamp,
+            _STAMP: str(stamp),
             _OFFSET: state.next_offset,
             _CHECKPOINT: json.dumps([checkpoint.offset, checkpoint.at]),
         }
@@ -131,13 +132,12 @@ class BaselineCache:
             return Written.FAILED
         return Written.REPLACED
 
-    def _has_stamp(self, cursor_id: int, stamp: int) -> bool:
-        found = cast(bytes | None, self._client.hget(_key(cursor_id), _STAMP))
-        return found is not None and int(found) == stamp
+    def _has_stamp(self, cursor_id: int, stamp: BatchStamp) -> bool:
+        return cast(bytes | None, self._client.hget(_key(cursor_id), _STAMP)) == str(stamp).encode()
 
-    def _updated(self, cursor_id: int, previous_stamp: int, fields: Mapping[str, bytes | str | int]) -> bool:
+    def _updated(self, cursor_id: int, previous_stamp: BatchStamp, fields: Mapping[str, bytes | str | int]) -> bool:
         flat = [part for pair in fields.items() for part in pair]
-        return bool(self._update(keys=[_key(cursor_id)], args=[previous_stamp, EXPIRY_SECONDS, *flat]))
+        return bool(self._update(keys=[_key(cursor_id)], args=[str(previous_stamp), EXPIRY_SECONDS, *flat]))
 
     def _replace(self, cursor_id: int, fields: Mapping[str, bytes | str | int]) -> None:
         key = _key(cursor_id)
@@ -161,10 +161,10 @@ def _field(key: SeriesKey) -> str:
     return json.dumps(key)
 
 
-def _decoded(fields: Mapping[bytes, bytes], stamp: int) -> Cached | None:
+def _decoded(fields: Mapping[bytes, bytes], stamp: BatchStamp) -> Cached | None:
     """Return what the hash holds; None where it changed between two reads."""
     frame = {name.encode(): fields[name.encode()] for name in (_STAMP, _OFFSET, _CHECKPOINT)}
-    if int(frame[_STAMP.encode()]) != stamp:
+    if frame[_STAMP.encode()] != str(stamp).encode():
         return None
     encoded: dict[SeriesKey, bytes] = {}
     for name, value in fields.items():

@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
 from ingestion.log.base import Anchor
+from ingestion.models import Batch
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStamp:
+    """Which batch a state stands after; `created_at_us` is in microseconds since 1970.
+
+    The id alone does not say it: after a crash that took back commits, or from an older backup, the sequence gives the
+    same id to another batch.
+    """
+
+    batch_id: int
+    attempt: int
+    created_at_us: int
+
+    @classmethod
+    def of(cls, batch: Batch) -> BatchStamp:
+        return cls(batch.pk, batch.attempt, (batch.created_at - _EPOCH) // _MICROSECOND)
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}.{self.attempt}.{self.created_at_us}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +51,8 @@ _INSERT = """
     INSERT INTO ingestion_batch (
         cursor_id, attempt, start_offset, end_offset, stored, duplicates, rejected, late, control, anomalies,
         unknown_fields, anchor_offset, anchor_timestamp_ms, anchor_crc, config_version, worker_build
-    ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+    ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    RETURNING id, attempt, (extract(epoch FROM created_at) * 1000000)::bigint
 """
 
 
@@ -40,8 +66,8 @@ def write_batch(
     anchor: Anchor | None,
     config_version: int,
     worker_build: str,
-) -> int:
-    """Insert the row inside the ingest transaction; return its id, which stamps the state."""
+) -> BatchStamp:
+    """Insert the row inside the ingest transaction; return what stamps the state after it."""
     with connection.cursor() as sql:
         sql.execute(
             _INSERT,
@@ -64,4 +90,4 @@ def write_batch(
                 worker_build,
             ],
         )
-        return int(sql.fetchone()[0])
+        return BatchStamp(*sql.fetchone())

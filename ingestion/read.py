@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from ingestion.batches import BatchStamp
 from ingestion.log.base import Anchor, Chunk, Log, OffsetOutOfRange
 from ingestion.models import PartitionCursor
 
@@ -22,12 +23,14 @@ class OtherCluster(LogReplaced):
 class LastBatch:
     """The committed batch that ends where the next range starts."""
 
-    batch_id: int
+    stamp: BatchStamp
     anchor: Anchor | None
 
 
 _LAST_BATCH = """
-    SELECT id, anchor_offset, anchor_timestamp_ms, anchor_crc FROM ingestion_batch
+    SELECT id, attempt, (extract(epoch FROM created_at) * 1000000)::bigint,
+           anchor_offset, anchor_timestamp_ms, anchor_crc
+    FROM ingestion_batch
     WHERE cursor_id = %s ORDER BY start_offset DESC LIMIT 1
 """
 
@@ -39,8 +42,8 @@ def last_batch(cursor: PartitionCursor) -> LastBatch | None:
         row = sql.fetchone()
     if row is None:
         return None
-    batch_id, offset, timestamp_ms, crc = row
-    return LastBatch(batch_id, None if offset is None else Anchor(offset, timestamp_ms, crc))
+    *stamp, offset, timestamp_ms, crc = row
+    return LastBatch(BatchStamp(*stamp), None if offset is None else Anchor(offset, timestamp_ms, crc))
 
 
 def read_range(log: Log, cursor: PartitionCursor, end: int, *, last: LastBatch | None, max_bytes: int) -> Chunk:
@@ -52,7 +55,7 @@ def read_range(log: Log, cursor: PartitionCursor, end: int, *, last: LastBatch |
     Raises `LogReplaced` on a mismatch, `OffsetOutOfRange` where the log no longer holds the start, and
     `LogUnavailable`.
     """
-    anchor = last.anchor if last is not None and last.batch_id != cursor.trusted_batch_id else None
+    anchor = last.anchor if last is not None and last.stamp.batch_id != cursor.trusted_batch_id else None
     if anchor is not None:
         try:
             chunk = log.read(cursor.topic, cursor.partition, anchor.offset, end, max_bytes=max_bytes)

@@ -66,9 +66,7 @@ def refusal(cursor: PartitionCursor, choice: Choice) -> str | None:
     if choice.accept_log and not can_accept_log(cursor):
         return f"{cursor} halted for {cursor.halted_because or 'another reason'}: there is no other log to accept"
     if can_accept_log(cursor) and not choice.accept_log:
-        return (
-            f"{cursor} halted because the log holds other records: it goes on only if you accept the log as it is now"
-        )
+        return f"{cursor} halted because the log holds other records: it goes on only if you accept the log as it is now (--accept-log)"
     return None
 
 
@@ -130,7 +128,7 @@ def resume(cursor: PartitionCursor, choice: Choice, *, by: str) -> None:
                 "halted_reason": cursor.halted_reason,
                 "halted_at": cursor.halted_at,
                 "set_aside": choice.set_aside,
-                "trusted_batch_id": last.batch_id if last else None,
+                "trusted_batch_id": last.stamp.batch_id if last else None,
                 "accept_build": cursor.halted_because == HaltReason.BAD_DEPLOY,
             },
         )

@@ -9,6 +9,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from detection.baselines import BaselineStore
 from ingestion import cursor as cursors
+from ingestion.batches import BatchStamp
 from ingestion.failpoint import failpoint
 from ingestion.models import Batch, PartitionCursor
 from sentinel.bisection import Unproven
@@ -54,6 +55,5 @@ def _has_landed(work: Work, committed: Committed) -> bool:
         connection.close()
     with transaction.atomic():
         PartitionCursor.objects.select_for_update().filter(pk=work.cursor.pk).values_list("next_offset").get()
-        return Batch.objects.filter(
-            pk=committed.batch_id, cursor=work.cursor, start_offset=work.task.start, attempt=work.task.attempt
-        ).exists()
+        found = Batch.objects.filter(pk=committed.stamp.batch_id, cursor=work.cursor).first()
+    return found is not None and BatchStamp.of(found) == committed.stamp

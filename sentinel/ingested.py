@@ -17,7 +17,7 @@ from detection.fold import PartitionState
 from detection.profile import METRICS
 from ingestion import metrics
 from ingestion.bad_deploy import Share
-from ingestion.batches import Counts
+from ingestion.batches import BatchStamp, Counts
 from ingestion.cursor import Dispatch
 from ingestion.dead_letters import RejectedRecord
 from ingestion.event_batch import EventBatch
@@ -53,8 +53,8 @@ class Prepared:
 class Committed:
     """What the transaction did, for Redis, the metrics and the next range."""
 
-    batch_id: int
-    previous_batch_id: int | None
+    stamp: BatchStamp
+    previous_stamp: BatchStamp | None
     state: PartitionState
     counts: Counts
     next_task: Dispatch | None

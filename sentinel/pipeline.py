@@ -134,8 +134,8 @@ class Pipeline:
         self._baselines.publish(
             committed.state,
             cursor_id=cursor.pk,
-            previous_batch_id=committed.previous_batch_id,
-            batch_id=committed.batch_id,
+            previous_stamp=committed.previous_stamp,
+            stamp=committed.stamp,
         )
         failpoint("after_redis")
         count_committed(cursor, prepared, committed)

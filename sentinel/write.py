@@ -18,7 +18,7 @@ from detection.detect import AnomalyRow, anomaly_rows, insert_anomalies, insert_
 from detection.fold import PartitionState
 from ingestion import cursor as cursors
 from ingestion import metrics
-from ingestion.batches import Counts, write_batch
+from ingestion.batches import BatchStamp, Counts, write_batch
 from ingestion.cursor import Dispatch, Position
 from ingestion.dead_letters import store_dead_letters
 from ingestion.event_batch import EventBatch, SeriesKey
@@ -49,8 +49,8 @@ def write(work: Work, position: Position, baselines: BaselineStore) -> Committed
     """Write everything that the range means; the caller holds the transaction and the cursor's row."""
     cursor, prepared = work.cursor, work.prepared
     config = current_config(cursor.project_id)
-    previous_batch_id = prepared.last.batch_id if prepared.last else None
-    state = baselines.load(cursor.pk, start=work.task.start, last_batch_id=previous_batch_id)
+    previous_stamp = prepared.last.stamp if prepared.last else None
+    state = baselines.load(cursor.pk, start=work.task.start, last_stamp=previous_stamp)
     failpoint("after_load_state")
     storable = prepared.events.take(work.timely.storable)
     admitted = state.admits(storable.series_keys, config.profile)
@@ -71,14 +71,14 @@ def write(work: Work, position: Position, baselines: BaselineStore) -> Committed
     store_dead_letters(prepared.rejected, project_id=cursor.project_id, cursor_id=cursor.pk)
     failpoint("after_dead_letters")
     counts = counts_of(work.task, prepared, stored=len(new), late=late, anomalies=len(anomalies))
-    batch_id = _write_batch(work, counts, config)
+    stamp = _write_batch(work, counts, config)
     failpoint("after_batch")
-    baselines.checkpoint(state, cursor_id=cursor.pk, batch_id=batch_id, series_ids=work.series_ids)
+    baselines.checkpoint(state, cursor_id=cursor.pk, batch_id=stamp.batch_id, series_ids=work.series_ids)
     failpoint("after_checkpoint")
     next_task = _advance(work, stored, progress, position)
     return Committed(
-        batch_id=batch_id,
-        previous_batch_id=previous_batch_id,
+        stamp=stamp,
+        previous_stamp=previous_stamp,
         state=state,
         counts=counts,
         next_task=next_task,
@@ -126,7 +126,7 @@ def _detect(work: Work, new: EventBatch, state: PartitionState, config: Config) 
     return anomalies
 
 
-def _write_batch(work: Work, counts: Counts, config: Config) -> int:
+def _write_batch(work: Work, counts: Counts, config: Config) -> BatchStamp:
     return write_batch(
         cursor_id=work.cursor.pk,
         attempt=work.task.attempt,

@@ -15,6 +15,7 @@ from detection.baselines import BaselineStore
 from detection.config import config_of_version
 from detection.fold import PartitionState, Verdict
 from detection.verdict import SeriesKey
+from ingestion.batches import BatchStamp
 from ingestion.models import Batch, PartitionCursor, Project, Series
 from ingestion.partitions import ensure_partitions
 from tests.detection.streams import Stream
@@ -33,14 +34,14 @@ class Ledger:
     project: Project
     cursor: PartitionCursor
     log: Stream
-    last_batch_id: int | None = None
+    last_stamp: BatchStamp | None = None
     position: int = 0
 
     def ingest(self, store: BaselineStore, *, until: int, config_version: int = 0) -> list[Verdict]:
         """Do with the range up to `until` what the pipeline does with a batch, roll-ups and the like left out."""
-        previous = self.last_batch_id
+        previous = self.last_stamp
         start, self.position = self.position, until
-        state = store.load(self.cursor.pk, start=start, last_batch_id=previous)
+        state = store.load(self.cursor.pk, start=start, last_stamp=previous)
         rows = self.log.rows(start, until)
         scored = [rows.series_keys[i] in self.scored(state, config_version) for i in rows.series.tolist()]
         self._store_events(start, until, scored)
@@ -53,10 +54,11 @@ class Ledger:
             end_offset=until,
             stored=len(scored),
             config_version=config_version,
+            created_at=datetime.now(UTC),  # that of the transaction would be the same all through a test
         )
         store.checkpoint(state, cursor_id=self.cursor.pk, batch_id=batch.pk, series_ids=self.series_ids())
-        store.publish(state, cursor_id=self.cursor.pk, previous_batch_id=previous, batch_id=batch.pk)
-        self.last_batch_id = batch.pk
+        self.last_stamp = BatchStamp.of(batch)
+        store.publish(state, cursor_id=self.cursor.pk, previous_stamp=previous, stamp=self.last_stamp)
         first = int(np.searchsorted(self.log.offset, start))
         return [replace(verdict, row=verdict.row + first) for verdict in verdicts]
 
@@ -66,7 +68,19 @@ class Ledger:
 
     def load(self, store: BaselineStore) -> PartitionState:
         """Return the state that the next batch would start from."""
-        return store.load(self.cursor.pk, start=self.position, last_batch_id=self.last_batch_id)
+        return store.load(self.cursor.pk, start=self.position, last_stamp=self.last_stamp)
+
+    def roll_back(self) -> None:
+        """Lose the last batch, as a crash with asynchronous commits or an older backup does: its id is used again."""
+        batch = Batch.objects.get(cursor=self.cursor, end_offset=self.position)
+        with connection.cursor() as sql:
+            sql.execute(
+                "DELETE FROM events WHERE cursor_id = %s AND log_offset >= %s", [self.cursor.pk, batch.start_offset]
+            )
+            sql.execute("SELECT setval(pg_get_serial_sequence('ingestion_batch', 'id'), %s, false)", [batch.pk])
+        self.position = batch.start_offset
+        batch.delete()
+        self.last_stamp = BatchStamp.of(Batch.objects.get(cursor=self.cursor, end_offset=self.position))
 
     def series_ids(self) -> dict[SeriesKey, int]:
         return {(each.project_id, each.service, each.model): each.pk for each in Series.objects.all()}

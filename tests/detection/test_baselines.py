@@ -18,6 +18,7 @@ from detection.models import Baseline, DetectionConfig
 from detection.profile import Profile
 from detection.rebuild import EventsMissing
 from detection.series import STATE_VERSION
+from ingestion.batches import BatchStamp
 from tests.detection.ledger import Ledger, open_ledger
 from tests.detection.streams import advance, stream
 
@@ -55,6 +56,11 @@ def client(redis_url: str) -> Client:
 @pytest.fixture
 def store(client: Client, clock: Clock) -> BaselineStore:
     return BaselineStore(client, clock=clock)
+
+
+def following(stamp: BatchStamp | None) -> BatchStamp:
+    """Return the stamp of a batch that follows, made by hand."""
+    return BatchStamp((stamp.batch_id if stamp else 0) + 1, 1, 0)
 
 
 def nowhere() -> redis.Redis:
@@ -179,9 +185,27 @@ def test_redis_of_another_timeline_is_not_believed(ledger: Ledger, store: Baseli
     ledger.ingest(store, until=2_000)
     expected = ledger.load(store).encode_all()
     [key] = client.keys("sentinel:*")
-    client.hset(key, "stamp", (ledger.last_batch_id or 0) + 1)
+    client.hset(key, "stamp", str(following(ledger.last_stamp)))
     before = loads("rebuilt")
     assert ledger.load(BaselineStore(client)).encode_all() == expected
+    assert loads("rebuilt") == before + 1
+
+
+@pytest.mark.parametrize("where", ["memory", "redis"])
+def test_a_state_after_a_batch_whose_id_was_used_again_is_not_believed(
+    ledger: Ledger, store: BaselineStore, client: Client, where: str
+) -> None:
+    for cut in (300, 900, 2_000):
+        ledger.ingest(store, until=cut)
+    lost = ledger.last_stamp
+    ledger.roll_back()
+    ledger.ingest(BaselineStore(nowhere()), until=1_500)
+    assert lost is not None
+    assert ledger.last_stamp is not None
+    assert ledger.last_stamp.batch_id == lost.batch_id
+    before = loads("rebuilt")
+    found = ledger.load(store if where == "memory" else BaselineStore(client))
+    assert found.next_offset == 1_500
     assert loads("rebuilt") == before + 1
 
 
@@ -199,8 +223,8 @@ def test_a_publish_writes_the_touched_series_alone_where_redis_is_up_to_date(
     ledger.ingest(store, until=900)
     state = ledger.load(store)
     state.advance(ledger.log.rows(900, 900), end_offset=950, profile=Profile())
-    batch = ledger.last_batch_id or 0
-    written = store.publish(state, cursor_id=ledger.cursor.pk, previous_batch_id=batch, batch_id=batch + 1)
+    last = ledger.last_stamp
+    written = store.publish(state, cursor_id=ledger.cursor.pk, previous_stamp=last, stamp=following(last))
     assert written is Written.UPDATED
     [key] = client.keys("sentinel:*")
     assert client.hget(key, "next_offset") == b"950"
@@ -220,7 +244,8 @@ def test_a_publish_replaces_what_redis_lost(ledger: Ledger, store: BaselineStore
 def test_a_redis_that_is_gone_costs_no_batch(ledger: Ledger) -> None:
     store = BaselineStore(nowhere())
     state = ledger.load(store)
-    assert store.publish(state, cursor_id=ledger.cursor.pk, previous_batch_id=None, batch_id=1) is Written.FAILED
+    first = following(None)
+    assert store.publish(state, cursor_id=ledger.cursor.pk, previous_stamp=None, stamp=first) is Written.FAILED
 
 
 def test_state_of_other_code_is_relearned_from_the_log(ledger: Ledger, store: BaselineStore) -> None:
@@ -255,5 +280,5 @@ def test_a_partition_that_moves_is_left_alone(ledger: Ledger, store: BaselineSto
 
 
 def test_the_first_batch_of_a_partition_starts_with_nothing(ledger: Ledger, store: BaselineStore) -> None:
-    state = store.load(ledger.cursor.pk, start=5_000, last_batch_id=None)
+    state = store.load(ledger.cursor.pk, start=5_000, last_stamp=None)
     assert (len(state), state.next_offset) == (0, 5_000)

@@ -22,8 +22,7 @@ def check(reference: Reference, witness: Witness, client: redis.Redis, found: Di
         fold = reference.folds.get(cursor.key)
         key = f"sentinel:{installation}:baselines:v{STATE_VERSION}.{BLOCK_OFFSETS}:{cursor.id}"
         held: dict[str, bytes] = {name.decode(): value for name, value in _hash(client, key).items()}
-        last = witness.value("SELECT max(id) FROM ingestion_batch WHERE cursor_id = %s", cursor.id)
-        if fold is None or cursor.is_closed or not held or int(held["stamp"]) != last:
+        if fold is None or cursor.is_closed or not held or held["stamp"].decode() != _last_stamp(witness, cursor.id):
             continue
         compared += 1
         expected = {json.dumps(series): state for series, state in fold.state.encode_all().items()}
@@ -33,6 +32,15 @@ def check(reference: Reference, witness: Witness, client: redis.Redis, found: Di
         differing = [series for series in expected.keys() & stored.keys() if expected[series] != stored[series]]
         found.add_all(Invariant.BASELINE_CACHE_EQUAL, f"{name} other baselines:", differing)
     return compared
+
+
+def _last_stamp(witness: Witness, cursor_id: int) -> str:
+    found = witness.rows(
+        "SELECT id, attempt, (extract(epoch FROM created_at) * 1000000)::bigint FROM ingestion_batch "
+        "WHERE cursor_id = %s ORDER BY start_offset DESC LIMIT 1",
+        cursor_id,
+    )
+    return ".".join(map(str, found[0])) if found else ""
 
 
 def _hash(client: redis.Redis, key: str) -> dict[bytes, bytes]:
