@@ -47,11 +47,23 @@ class RunningWorker:
         found = psutil.Process(self.process.pid).children()
         return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
 
-    def busy_child(self, partition: Partition, *, timeout_seconds: float = 20) -> psutil.Process:
+    def child_on(self, partition: Partition) -> psutil.Process | None:
+        """Return the process that has started on the partition's range, if it is one of this worker."""
+        cursor = partition.cursor
+        if cursor.started_at is None:
+            return None
+        return next((child for child in self.children() if worker_name(pid=child.pid) == cursor.worker), None)
+
+    def busy_child(self, partition: Partition) -> psutil.Process:
         """Wait until one of the processes has started on the partition's range and return it."""
-        assert wait_until(lambda: partition.cursor.started_at is not None, timeout_seconds=timeout_seconds), self.log
-        name = partition.cursor.worker
-        return next(child for child in self.children() if worker_name(pid=child.pid) == name)
+        found: list[psutil.Process] = []
+
+        def is_busy() -> bool:
+            found.extend(child for child in [self.child_on(partition)] if child is not None)
+            return bool(found)
+
+        assert wait_until(is_busy, timeout_seconds=20, poll_seconds=0.005), self.log
+        return found[0]
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send what a deploy sends: to the parent and its children alike."""
