@@ -20,10 +20,13 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 T = TypeVar("T")
+# Host and port, or the path of a Unix socket.
+Target = tuple[str, int] | Path
 
 LOOPBACK = "127.0.0.1"
 CHUNK_BYTES = 64 * 1024
@@ -75,7 +78,7 @@ class Proxy:
         self._thread.join(CALL_SECONDS)
         self._loop.close()
 
-    def link(self, target: tuple[str, int] | None = None) -> Link:
+    def link(self, target: Target | None = None) -> Link:
         """Return a new way to `target`; without one it is named later, when the server knows the link's port."""
         link = Link(self._loop, target, self._random)
         self._links.append(link)
@@ -92,9 +95,7 @@ async def _finish_others() -> None:
 class Link:
     """One listening port that leads to one target. Methods may be called from any thread and return when done."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, target: tuple[str, int] | None, randomness: random.Random
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, target: Target | None, randomness: random.Random) -> None:
         self.target = target
         self.accepted = 0
         self._loop = loop
@@ -136,6 +137,10 @@ class Link:
         """Stop forwarding both ways in the present connections, for good: half-open TCP. New ones are not touched."""
         self._on_each(_Connection.freeze)
 
+    def lose_answers(self) -> None:
+        """Reset the present connections once their target answers: the request was carried out, nobody hears of it."""
+        self._on_each(_Connection.lose_answer)
+
     @property
     def connections(self) -> int:
         """Return how many connections are open."""
@@ -175,7 +180,7 @@ class Link:
         self._connections.add(connection)
         try:
             if self.target is not None:
-                await connection.open(*self.target)
+                await connection.open(self.target)
                 await asyncio.gather(self._pump(connection, Side.CLIENT), self._pump(connection, Side.TARGET))
         except OSError:
             pass  # One of both ends is gone, which is what this proxy is for.
@@ -188,6 +193,9 @@ class Link:
         while data := await reader.read(self._chunk_bytes()):
             await self._delay(len(data))
             fault = self._fault
+            if connection.loses_answer and side is Side.TARGET:
+                connection.reset()
+                return
             connection.is_dead |= fault.blackhole
             if connection.is_dead:
                 continue
@@ -225,9 +233,13 @@ class _Connection:
         self._target: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.sent_bytes = 0
         self.is_dead = False
+        self.loses_answer = False
 
-    async def open(self, host: str, port: int) -> None:
-        self._target = await asyncio.open_connection(host, port, limit=CHUNK_BYTES)
+    async def open(self, target: Target) -> None:
+        if isinstance(target, Path):
+            self._target = await asyncio.open_unix_connection(target, limit=CHUNK_BYTES)
+        else:
+            self._target = await asyncio.open_connection(*target, limit=CHUNK_BYTES)
 
     @property
     def ways(self) -> dict[Side, tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -250,6 +262,9 @@ class _Connection:
 
     def freeze(self) -> None:
         self.is_dead = True
+
+    def lose_answer(self) -> None:
+        self.loses_answer = True
 
     async def cut(self, writer: asyncio.StreamWriter, last: bytes) -> None:
         """Deliver the last bytes to the target, then reset the client."""

@@ -83,6 +83,12 @@ class Server:
         self._child.kill()
         psutil.wait_procs(processes, timeout=20)
 
+    def stop_at_once(self) -> None:
+        """SIGQUIT, and wait for the end: for PostgreSQL `pg_ctl stop -m immediate`, which leaves a crash to recover from."""
+        assert self._child is not None
+        self.send_signal(signal.SIGQUIT)
+        assert self._child.wait(timeout_seconds=START_AGAIN_SECONDS)
+
     def suspend(self) -> None:
         """Stop the clock of it and of all it has started: it holds its connections and answers nothing."""
         for process in self.processes():

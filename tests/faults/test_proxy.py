@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,27 @@ def test_a_cut_delivers_the_request_and_loses_the_answer(link: Link, server: Ech
     assert server.received == b"beforeabcdefg"
 
 
+def test_a_lost_answer_is_one_to_a_request_that_has_arrived(link: Link, server: EchoServer) -> None:
+    with connected(link) as client:
+        asked(client, b"before")
+        link.lose_answers()
+        with pytest.raises(ConnectionResetError):
+            asked(client, b"request")
+        with connected(link) as other:
+            assert asked(other, b"after") == b"after"
+    assert server.received == b"beforerequestafter"
+
+
+def test_a_target_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listener = socket.create_server(str(path), family=socket.AF_UNIX)
+    with listener, Proxy() as proxy, connected(proxy.link(path)) as client:
+        client.sendall(b"hello")
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.recv(10) == b"hello"
+
+
 def test_refused_connections_are_accepted_on_the_same_port_again(link: Link) -> None:
     with connected(link) as present:
         asked(present, b"x")
@@ -183,5 +205,6 @@ def test_refused_connections_are_accepted_on_the_same_port_again(link: Link) -> 
 
 def test_a_target_that_is_not_there_resets(link: Link, server: EchoServer) -> None:
     server.close()
-    with connected(link) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises((ConnectionResetError, BrokenPipeError)), connected(link) as client:
+        asked(client, b"x")
         asked(client, b"x")
