@@ -12,14 +12,21 @@ from typing import Any, Protocol
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from ingestion.failpoint import failpoint
+from ingestion.log.kafka_client import client_options, make_client
 
 logger = structlog.get_logger(__name__)
 
 COMMIT_SECONDS = 5.0
+# A bridge that does not come round for so long gives its partitions up. It is also how long a rebalance waits for one,
+# and, with 5 s on top, how long kafka-python waits for the answer to a join over a connection that may be half-open.
+MAX_POLL_INTERVAL_SECONDS = 30.0
+# Who joins or leaves moves few partitions, and the others stay where they are.
+ASSIGNORS = (CooperativeStickyAssignor,)
 Key = tuple[str, int]
 
 
@@ -64,26 +71,30 @@ class KafkaMembership:
     """A group consumer that fetches only to notice that something arrived."""
 
     def __init__(
-        self, brokers: Sequence[str], *, group: str, security: Mapping[str, Any], timeout_seconds: float
+        self,
+        brokers: Sequence[str],
+        *,
+        group: str,
+        security: Mapping[str, Any],
+        timeout_seconds: float,
+        max_poll_interval_seconds: float = MAX_POLL_INTERVAL_SECONDS,
     ) -> None:
         self._options: dict[str, Any] = {
-            "bootstrap_servers": list(brokers),
+            **client_options(brokers, security=security, request_timeout_seconds=timeout_seconds),
             "client_id": "sentinel-bridge",
             "group_id": group,
             "enable_auto_commit": False,
             "auto_offset_reset": "latest",
             "isolation_level": "read_committed",
-            "metadata_max_age_ms": 5_000,
+            "partition_assignment_strategy": ASSIGNORS,
             "session_timeout_ms": 6_000,
-            "heartbeat_interval_ms": 2_000,
-            "request_timeout_ms": int(timeout_seconds * 1000),
-            "bootstrap_timeout_ms": int(timeout_seconds * 1000),
+            "heartbeat_interval_ms": 1_000,
+            "max_poll_interval_ms": int(max_poll_interval_seconds * 1000),
             "fetch_max_wait_ms": 500,
             "max_partition_fetch_bytes": 1,
             "max_poll_records": 1,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
-            **{name: value for name, value in security.items() if value is not None},
         }
         self._consumer: Any = None
         self._topics: frozenset[str] = frozenset()
@@ -96,7 +107,7 @@ class KafkaMembership:
             return
         try:
             if self._consumer is None:
-                self._consumer = KafkaConsumer(**self._options)
+                self._consumer = make_client(KafkaConsumer, **self._options)
             self._consumer.subscribe(sorted(wanted))
             self._topics = wanted
         except KafkaError as error:

@@ -68,7 +68,10 @@ def redis_url(redis_server: RedisServer) -> str:
 def kafka() -> Iterator[KafkaBroker]:
     """Give a running Kafka; `settings.SENTINEL_BROKERS` is the same."""
     service = SERVICES.kafka.start()
-    yield KafkaBroker(brokers=service.url, kill=SERVICES.kafka.kill, restart=SERVICES.kafka.start)
+    broker = SERVICES.kafka
+    yield KafkaBroker(
+        brokers=service.url, kill=broker.kill, restart=broker.start, suspend=broker.suspend, resume=broker.resume
+    )
     SERVICES.kafka.start()
 
 

@@ -117,6 +117,8 @@ class KafkaBroker:
     brokers: str
     kill: Callable[[], None]
     restart: Callable[[], object]
+    suspend: Callable[[], None]
+    resume: Callable[[], None]
 
     def new_topic(self, *, partitions: int = 1, prefix: str = "test") -> str:
         """Create a topic that no other test uses and return its name."""

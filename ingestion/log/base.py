@@ -91,15 +91,25 @@ class Log(Protocol):
         """Return the partitions of those topics that exist; called by the bridge every few seconds."""
 
     def beginning_offsets(self, partitions: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Return the first offset that can still be read, by (topic, partition)."""
+        """Return the first offset that can still be read, by (topic, partition).
+
+        Here and below a partition that the log does not have (any more), or that no broker leads now, is left out.
+        """
 
     def end_offsets(self, partitions: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Return the offset after the last committed record, by (topic, partition)."""
+        """Return the offset after the last record that can be read, by (topic, partition).
+
+        Records of an open transaction, and whatever follows its first one, cannot be read yet.
+        """
+
+    def written_offsets(self, partitions: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Return the offset after the last record, readable or not, by (topic, partition)."""
 
     def read(self, topic: str, partition: int, start: int, end: int, *, max_bytes: int) -> Chunk:
         """Return the records in [start, end), fewer if `max_bytes` of values are reached, at least one if any is there.
 
-        Raises `OffsetOutOfRange` for a start outside the log. Does not promise that `next_offset` reaches `end`.
+        Raises `OffsetOutOfRange` for a start outside the log. Does not promise that `next_offset` reaches `end`: the
+        log may end before it.
         """
 
     def close(self) -> None:

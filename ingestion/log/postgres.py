@@ -83,6 +83,9 @@ class PostgresLog:
     def end_offsets(self, partitions: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         return {key: row.end_offset for key, row in self._rows(partitions).items()}
 
+    def written_offsets(self, partitions: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return self.end_offsets(partitions)
+
     def _rows(self, partitions: Collection[tuple[str, int]]) -> dict[tuple[str, int], InboxPartition]:
         with _translated_errors():
             rows = InboxPartition.objects.filter(topic__in={topic for topic, _ in partitions})
