@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from prometheus_client.registry import Collector
 from ingestion import metrics
 from ingestion.condition import Condition, State
 from ingestion.models import GapReason, HaltReason
+from ingestion.partitions import TABLES, attached_days
 from ingestion.reject import RejectReason, SetAsideReason
 from ingestion.survey import survey
 
@@ -33,11 +35,15 @@ FRESH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the database says. `gaps` holds ranges and offsets by reason, `dead_letters` records by reason."""
+    """What the database says.
 
-    conditions: Sequence[Condition]
-    gaps: Mapping[str, tuple[int, int]]
-    dead_letters: Mapping[str, int]
+    `gaps` holds ranges and offsets by reason, `dead_letters` records by reason, `days_ahead` days by table.
+    """
+
+    conditions: Sequence[Condition] = ()
+    gaps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    days_ahead: Mapping[str, int] = field(default_factory=dict)
 
 
 class DatabaseGauges(Collector):
@@ -93,7 +99,7 @@ Samples = Mapping[tuple[str, ...], float]
 
 
 def _samples(figures: Figures | None) -> Mapping[metrics.ReadGauge, Samples]:
-    found = figures or Figures((), {}, {})
+    found = figures or Figures()
     samples: dict[metrics.ReadGauge, Samples] = {
         metrics.PARTITIONS: _counted(State, [item.state for item in found.conditions]),
         metrics.PARTITIONS_HALTED: _counted(
@@ -108,6 +114,7 @@ def _samples(figures: Figures | None) -> Mapping[metrics.ReadGauge, Samples]:
         metrics.DEAD_LETTERS_LAST_HOUR: {
             (reason.value,): found.dead_letters.get(reason, 0) for reason in (*RejectReason, *SetAsideReason)
         },
+        metrics.DAYS_AHEAD: {(table,): days for table, days in found.days_ahead.items()},
     }
     if figures is None:
         return {gauge: {} for gauge in samples}
@@ -148,6 +155,17 @@ def read_figures() -> Figures:
             sql.execute(_GAPS)
             gaps = {reason: (ranges, offsets) for reason, ranges, offsets in sql.fetchall()}
             sql.execute(_DEAD_LETTERS)
-            return Figures(conditions, gaps, dict(sql.fetchall()))
+            dead_letters = dict(sql.fetchall())
+            today = datetime.now(UTC).date()
+            ahead = {table.name: days_ahead(attached_days(table.name), today=today) for table in TABLES}
+            return Figures(conditions, gaps, dead_letters, ahead)
     finally:
         connection.close()
+
+
+def days_ahead(days: Collection[date], *, today: date) -> int:
+    """Count the days after today, without a break, that are among `days`."""
+    ahead = 0
+    while today + timedelta(days=ahead + 1) in days:
+        ahead += 1
+    return ahead

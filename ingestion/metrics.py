@@ -204,3 +204,8 @@ DEAD_LETTERS_LAST_HOUR = ReadGauge(
     "Records set aside as dead letters within the last hour, by reason; counted ones among them (records).",
     ("reason",),
 )
+DAYS_AHEAD = ReadGauge(
+    "sentinel_days_ahead",
+    "Days after today that have a partition already, per table; they are made hourly, to three days ahead (days).",
+    ("table",),
+)

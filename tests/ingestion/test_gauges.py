@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 
-from ingestion.gauges import FRESH_SECONDS, DatabaseGauges, Figures, read_figures
+from ingestion.gauges import FRESH_SECONDS, DatabaseGauges, Figures, days_ahead, read_figures
 from ingestion.models import DeadLetter, Gap, PartitionCursor, Project
+from ingestion.partitions import ensure_partitions, partition_name
 
 
 def shown(gauges: DatabaseGauges) -> dict[tuple[str, ...], float]:
@@ -144,3 +145,23 @@ def test_a_database_that_is_away_leaves_the_figures_out() -> None:
         raise OSError
 
     assert shown(DatabaseGauges(read)) == {("sentinel_partitions_known",): 0}
+
+
+def test_days_are_counted_up_to_the_first_that_is_missing() -> None:
+    today = date(2026, 2, 27)
+    ready = [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1), date(2026, 3, 3)]
+    assert days_ahead(ready, today=today) == 2
+    assert days_ahead([], today=today) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_missing_day_shows_before_it_comes() -> None:
+    ensure_partitions()
+    assert shown(DatabaseGauges())["sentinel_days_ahead", "events"] == 3
+    tomorrow = partition_name("events", datetime.now(UTC).date() + timedelta(days=1))
+    with connection.cursor() as sql:
+        sql.execute(f"DROP TABLE {tomorrow}")
+    try:
+        assert shown(DatabaseGauges())["sentinel_days_ahead", "events"] == 0
+    finally:
+        ensure_partitions()
