@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.http import HttpRequest
+from django.db import connection
+from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils import timezone
+
+from sentinel import runbooks
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -32,8 +36,20 @@ class SentinelAdminSite(AdminSite):
     """Shows apps and models in the order of `ORDER`, and on the start page what happened last."""
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Show halted partitions and the newest anomalies above the list of pages."""
+        """Show partitions that do not go on and the newest anomalies above the list of pages."""
         return super().index(request, {**_what_happened(request), **(extra_context or {})})
+
+    def get_urls(self) -> list[Any]:
+        """Add the runbooks."""
+        return [path("runbooks/<slug:name>/", self.admin_view(self.runbook), name="runbook"), *super().get_urls()]
+
+    def runbook(self, request: HttpRequest, name: str) -> TemplateResponse:
+        """Show one runbook, to anybody who may log in."""
+        page = runbooks.render(name)
+        if page is None:
+            raise Http404(f"There is no runbook {name}.")
+        context = {**self.each_context(request), "title": "Runbook", "page": page}
+        return TemplateResponse(request, "admin/runbook.html", context)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the apps that the user may see, with their models."""
@@ -47,11 +63,13 @@ class SentinelAdminSite(AdminSite):
 def _what_happened(request: HttpRequest) -> dict[str, Any]:
     # Models cannot be imported before the apps are ready, which this module is.
     from detection.models import Anomaly
-    from ingestion.models import PartitionCursor, Project
+    from ingestion.models import Project
+    from ingestion.survey import survey
 
     found: dict[str, Any] = {}
     if request.user.has_perm("ingestion.view_partitioncursor"):
-        found["halted"] = list(PartitionCursor.objects.exclude(halted_reason="")[:NEWEST])
+        with connection.cursor() as sql:
+            found["alarming"] = [condition for condition in survey(sql) if condition.is_alarming]
     if request.user.has_perm("detection.view_anomaly"):
         # Naming the projects lets the index (project, timestamp) serve.
         of_day = Anomaly.objects.filter(

@@ -52,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
         found = {"data_directory": str(data_directory()), **_as_dict(record, now=time.time()), **_as_json(partitions)}
         print(json.dumps(found))
     else:
-        if record is None:
-            print(f"nothing runs in {data_directory()}; start it with `sentinel up`")
-        else:
+        if record is not None:
             _print_table(record, now=time.time())
+        elif partitions.asked:
+            print(f"no `sentinel up` runs in {data_directory()}; partitions are those of DATABASE_URL")
+        else:
+            print(f"nothing runs in {data_directory()}; start it with `sentinel up`")
         _print_partitions(partitions)
     processes_are_well = partitions.asked if record is None else record.is_ready
     return 0 if processes_are_well and partitions.are_well else 1

@@ -25,10 +25,14 @@ def test_what_matters_on_call_comes_first(staff: Client) -> None:
 def test_the_start_page_says_that_ingestion_has_halted(staff: Client) -> None:
     from ingestion.models import PartitionCursor, Project
 
-    assert "halted" not in staff.get("/admin/").content.decode()
     project = Project.objects.get(slug="default")
-    PartitionCursor.objects.create(project=project, topic="t", partition=0, halted_reason="the log was replaced")
-    assert "the log was replaced" in staff.get("/admin/").content.decode()
+    PartitionCursor.objects.create(project=project, topic="t", partition=0)
+    assert "Ingestion does not go on" not in staff.get("/admin/").content.decode()
+    PartitionCursor.objects.update(halted_because="log_replaced", halted_reason="the log was replaced")
+    page = staff.get("/admin/").content.decode()
+    assert "t[0]</a> is halted since" in page
+    assert "the log was replaced" in page
+    assert "/admin/runbooks/log-replaced/" in page
 
 
 def test_who_may_not_see_anomalies_is_not_shown_them() -> None:
