@@ -25,7 +25,7 @@ from sentinel.unit import Unit
 from tests.faults.servers import REPOSITORY
 
 POLL_SECONDS = 0.02
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0
 
 
 class Role(Runnable):

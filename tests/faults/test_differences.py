@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import psycopg2
 import pytest
 import redis
 from django.conf import settings
-from django.db import connection
 
 from alerting.models import AlertRule
 from alerting.rules import forget_rules
@@ -27,7 +25,7 @@ from tests.faults.differences import Differences, Invariant, differences
 from tests.faults.invariants import cache, quiet
 from tests.faults.reference import Reference
 from tests.faults.setting import read_setting
-from tests.faults.witness import Witness
+from tests.faults.witness import Witness, url_of_connection
 from tests.sentinel.pipeline.conftest import Partition, Worker, event, new_partition, new_worker
 
 EVENTS = 600
@@ -41,11 +39,6 @@ def log_of_everything() -> list[bytes]:
     found[INVALID_AT] = b"{not json"
     found[DUPLICATE_AT] = event(DUPLICATE_AT - 150)
     return found
-
-
-def database_url() -> str:
-    found = connection.settings_dict
-    return f"postgresql://{found['USER']}@/{found['NAME']}?host={quote(str(found['HOST']), safe='')}"
 
 
 @dataclass
@@ -74,7 +67,7 @@ def empty(transactional_db: None, redis_url: str) -> Iterator[Ingested]:
         project_id=partition.cursor.project_id, name="all", min_severity="low", cooldown_seconds=60
     )
     forget_rules()
-    with closing(Witness(database_url(), topic=partition.topic)) as witness:
+    with closing(Witness(url_of_connection(), topic=partition.topic)) as witness:
         yield Ingested(partition, new_worker(), witness)
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import psycopg2
 
@@ -14,6 +15,14 @@ from sentinel.child import wait_until
 
 RECOVERY_TIMEOUT_SECONDS = 60.0
 STREAM_ROWS = 20_000
+
+
+def url_of_connection() -> str:
+    """Return the URL of the database that Django's own connection uses: the test database."""
+    from django.db import connection
+
+    found = connection.settings_dict
+    return f"postgresql://{found['USER']}@/{found['NAME']}?host={quote(str(found['HOST']), safe='')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,17 @@ class Witness:
             timeout_seconds=timeout_seconds,
             poll_seconds=0.05,
         ), self.cursors()
+
+    def seconds_until_all_commit(self, moment: float) -> float:
+        """Return how long after `moment` every partition had committed a batch that is later."""
+        found = self.rows(
+            f"SELECT min({self._committed_at}) FROM ingestion_partitioncursor c "
+            f"LEFT JOIN ingestion_batch b ON c.id = b.cursor_id AND {self._committed_at} > %s "
+            "WHERE c.topic = %s AND c.closed_at IS NULL GROUP BY c.id",
+            moment,
+            self.topic,
+        )
+        return max(float(at) for (at,) in found) - moment
 
     def longest_standstill(self, *, since: float, until: float) -> float:
         """Return the longest time in which some partition committed nothing, in seconds; the load must not pause."""
