@@ -90,7 +90,8 @@ def _copied_straight(rows: dict[str, Column]) -> bool:
     except IntegrityError as error:
         if _sqlstate(error) == UNIQUE_VIOLATION:
             return False
-        raise _explained(error) from error
+        _check_partition(error)
+        raise
     return True
 
 
@@ -101,7 +102,8 @@ def _stage(rows: dict[str, Column]) -> set[int]:
         try:
             sql.execute(_FROM_STAGING)
         except IntegrityError as error:
-            raise _explained(error) from error
+            _check_partition(error)
+            raise
         stored = {offset for (offset,) in sql.fetchall()}
         sql.execute("TRUNCATE event_staging")
     return stored
@@ -111,8 +113,10 @@ def _sqlstate(error: Exception) -> str | None:
     return getattr(error.__cause__, "pgcode", None)
 
 
-def _explained(error: IntegrityError) -> Exception:
-    return PartitionMissing() if _sqlstate(error) == CHECK_VIOLATION else error
+def _check_partition(error: IntegrityError) -> None:
+    """Raise `PartitionMissing` where that may be what the error means."""
+    if _sqlstate(error) == CHECK_VIOLATION:
+        raise PartitionMissing from error
 
 
 def _columns(batch: EventBatch, *, cursor_id: int, project: Project, scored: Sequence[bool]) -> dict[str, Column]:

@@ -75,6 +75,8 @@ OUTCOMES: dict[type[Exception], Outcome] = {
 # All others are of the surroundings, above all 08 connection, 40 rollback and deadlock, 53 resources, 55 lock not
 # available, 57 intervention and time limit; a lost connection has no SQLSTATE at all.
 RECORD_SQLSTATE_CLASSES = frozenset({"22", "23", "54"})
+# psycopg2's error behind Django's, behind ours.
+MAX_CAUSES = 4
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -98,10 +100,10 @@ def is_about_records(error: Exception) -> bool:
 def sqlstate(error: BaseException) -> str | None:
     """Return PostgreSQL's five characters; None where it did not answer, or it is no error of PostgreSQL."""
     cause: BaseException | None = error
-    while cause is not None:
+    for _ in range(MAX_CAUSES):
         if code := getattr(cause, "pgcode", None):
             return str(code)
-        cause = cause.__cause__
+        cause = cause.__cause__ if cause else None
     return None
 
 
