@@ -18,7 +18,7 @@ from django.db import connection
 from detection.baselines import BaselineStore
 from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
-from ingestion.log.base import NewRecord
+from ingestion.log.base import Log, NewRecord
 from ingestion.log.postgres import PostgresLog, append_now, create_topics
 from ingestion.models import PartitionCursor, Project, Topic
 from ingestion.partitions import ensure_partitions
@@ -77,10 +77,11 @@ def new_partition() -> Partition:
     return Partition(cursor.pk, topic)
 
 
-def new_worker() -> Worker:
+def new_worker(*, log: Log | None = None, build: str | None = None) -> Worker:
     sent: list[Dispatch] = []
     client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2)
-    return Worker(Pipeline(log=PostgresLog(), baselines=BaselineStore(client), send=sent.append), sent)
+    pipeline = Pipeline(log=log or PostgresLog(), baselines=BaselineStore(client), send=sent.append, build=build)
+    return Worker(pipeline, sent)
 
 
 @pytest.fixture
