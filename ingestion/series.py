@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
+from weakref import ref
 
 from django.db import connection
 from psycopg2.extras import execute_values
@@ -22,13 +23,18 @@ _SELECT = """
 
 
 class SeriesIds:
-    """Looks ids up and creates what is missing; remembers them for the life of the process."""
+    """Looks ids up and creates what is missing; remembers them for the life of the database session.
+
+    A crash that takes back commits, or an older backup, ends every session; an id may then be another series'.
+    """
 
     def __init__(self) -> None:
         self._known: dict[SeriesKey, int] = {}
+        self._session: ref[Any] | None = None
 
     def of(self, keys: Collection[SeriesKey]) -> dict[SeriesKey, int]:
         """Return the id of every key. Outside a transaction: a row without events does no harm."""
+        self._forget_earlier_session()
         missing = sorted(key for key in keys if key not in self._known)
         if missing:
             if len(self._known) > MAX_CACHED:
@@ -36,6 +42,13 @@ class SeriesIds:
                 missing = sorted(keys)
             self._known.update(_found_or_created(missing))
         return {key: self._known[key] for key in keys}
+
+    def _forget_earlier_session(self) -> None:
+        connection.ensure_connection()
+        session = connection.connection
+        if self._session is None or self._session() is not session:
+            self._known.clear()
+            self._session = ref(session)
 
 
 def _found_or_created(keys: list[SeriesKey]) -> dict[SeriesKey, int]:
