@@ -25,6 +25,8 @@ logger = structlog.get_logger(__name__)
 
 # First key of the two-key advisory locks; the second is the cursor's id.
 LOCK_CLASS = 0x53454E54
+# `last_error` of an attempt that found the lock held.
+BUSY = "busy"
 BUSY_RETRY_SECONDS = 1.0
 FAILURE_RETRY_SECONDS = 0.25
 # What was away may be back: ingestion goes on within five seconds.
@@ -341,16 +343,25 @@ _TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE pid = %s AND backend_start = %s
 """
+_TERMINATE_HOLDER = """
+    SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 def terminate_backend(cursor: PartitionCursor) -> bool:
-    """End the database session of an attempt that holds its lock for too long; False when it is gone already.
+    """End the database session that holds the lock for too long; False when it is gone already.
 
-    A host that is lost in the middle of COPY keeps its row lock past every timeout of Postgres.
+    It is that of the attempt, or, where no attempt is under way, of whoever keeps the lock nevertheless. A host that is
+    lost in the middle of COPY keeps its row lock past every timeout of Postgres.
     """
-    if cursor.backend_pid is None:
-        return False
     with connection.cursor() as sql:
-        sql.execute(_TERMINATE, [cursor.backend_pid, cursor.backend_start])
+        if cursor.backend_pid is not None:
+            sql.execute(_TERMINATE, [cursor.backend_pid, cursor.backend_start])
+        elif cursor.ended_attempt >= cursor.attempt:
+            sql.execute(_TERMINATE_HOLDER, [LOCK_CLASS, cursor.pk])
+        else:
+            return False
         row = sql.fetchone()
     return bool(row and row[0])

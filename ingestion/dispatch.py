@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ingestion.cursor import BUSY
 from ingestion.models import HaltReason, PartitionCursor
 from ingestion.suspicion import Suspicion, after_death, is_harmless
 
@@ -38,6 +39,7 @@ class Because(enum.StrEnum):
     BROKER_RESTARTED = "broker_restarted"
     WORKING = "working"
     WORKS_TOO_LONG = "works_too_long"
+    LOCK_KEPT = "lock_kept"
     WAITING_FOR_REPORT = "waiting_for_report"
     WAS_STOPPED = "was_stopped"
     DIED = "died"
@@ -78,7 +80,7 @@ def decide(
     if end_offset <= cursor.next_offset:
         return Decision(Action.NOTHING, Because.UP_TO_DATE)
     if cursor.dispatched_at is None or cursor.ended_attempt >= cursor.attempt:
-        return _idle(cursor, now=now)
+        return _idle(cursor, now=now, hard_limit_seconds=hard_limit_seconds)
     if cursor.started_at is None:
         return _not_started(cursor, now=now, broker_restarted=broker_restarted)
     if not lock_held:
@@ -88,10 +90,23 @@ def decide(
     return Decision(Action.NOTHING, Because.WORKING)
 
 
-def _idle(cursor: PartitionCursor, *, now: datetime) -> Decision:
+def _idle(cursor: PartitionCursor, *, now: datetime, hard_limit_seconds: float) -> Decision:
     if cursor.retry_at is not None and now < cursor.retry_at:
         return Decision(Action.NOTHING, Because.WAITING_FOR_RETRY)
+    if _is_shut_out(cursor, now=now, hard_limit_seconds=hard_limit_seconds):
+        return Decision(Action.TERMINATE_THEN_DISPATCH, Because.LOCK_KEPT)
     return Decision(Action.DISPATCH, Because.NEW_RECORDS)
+
+
+def _is_shut_out(cursor: PartitionCursor, *, now: datetime, hard_limit_seconds: float) -> bool:
+    """Tell whether workers find the lock held although the range's attempts have all ended, for longer than any takes.
+
+    A worker that stands still, or whose host was lost, between its commit and its unlock, or before its start, is no
+    attempt of this range any more.
+    """
+    if cursor.last_error != BUSY or cursor.range_since is None:
+        return False
+    return now - cursor.range_since > timedelta(seconds=hard_limit_seconds)
 
 
 def _not_started(cursor: PartitionCursor, *, now: datetime, broker_restarted: bool) -> Decision:

@@ -140,3 +140,25 @@ def test_a_worker_that_sleeps_beyond_the_hard_limit_commits_nothing(bench: Bench
     assert sleeper.answer("outcome", "raised") == {"outcome": "database"}
     check_settled(bench.cursor.pk)
     assert picture(bench.cursor.pk) == reference
+
+
+@pytest.mark.parametrize("point", points("after_commit", "before_unlock"))
+def test_a_worker_that_stands_still_after_its_commit_holds_nobody_up(
+    bench: Bench, reference: dict[str, Any], point: str
+) -> None:
+    """Its session is neither in a transaction nor that of the current attempt, yet it holds the lock."""
+    bridge = new_bridge(bench.queue.append, hard_limit_seconds=0.5)
+    bridge.step()
+    zombie = bench.worker(f"{point}=freeze")
+    assert set(zombie.ingest(bench.queue.popleft())) == {"stopped"}
+    helper, deadline = bench.worker(), time.monotonic() + 10
+    while not bench.has_reached():
+        assert time.monotonic() < deadline, vars(bench.cursor)
+        bench.age()
+        bridge.step()
+        while bench.queue:
+            helper.ingest(bench.queue.popleft())
+    zombie.thaw()
+    assert zombie.answer("outcome", "raised")
+    bench.queue.clear()
+    assert picture(bench.cursor.pk) == reference

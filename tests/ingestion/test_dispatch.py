@@ -88,6 +88,21 @@ def test_a_worker_beyond_the_hard_limit_loses_its_session_first() -> None:
     assert decision(cursor, lock_held=True).action is Action.TERMINATE_THEN_DISPATCH
 
 
+def shut_out(seconds: float, **fields: Any) -> PartitionCursor:
+    """Return a cursor whose attempt has found the lock held, of a range that was handed out first so long ago."""
+    return dispatched(1, ended_attempt=1, range_since=seconds_ago(seconds), **{"last_error": "busy", **fields})
+
+
+def test_a_lock_that_outlasts_every_attempt_is_taken_from_its_session() -> None:
+    found = decision(shut_out(61))
+    assert (found.action, found.because) == (Action.TERMINATE_THEN_DISPATCH, Because.LOCK_KEPT)
+
+
+def test_a_lock_that_is_held_for_a_moment_is_left_to_its_session() -> None:
+    assert decision(shut_out(59)).action is Action.DISPATCH
+    assert decision(shut_out(61, last_error="database")).action is Action.DISPATCH
+
+
 def died(death_signal: int | None, **fields: Any) -> PartitionCursor:
     return dispatched(1, started_at=seconds_ago(0.5), death_signal=death_signal, build="b1", **fields)
 
