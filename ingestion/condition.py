@@ -54,6 +54,7 @@ class Runbook(enum.StrEnum):
     WAITING_FOR_WORKERS = "waiting-for-workers"
     LOG_UNSEEN = "log-unseen"
     GAP = "gap"
+    TRANSACTION_OPEN = "transaction-open"
     DEAD_LETTERS_OVER_QUOTA = "dead-letters-over-quota"
     DAY_MISSING = "day-missing"
     KAFKA_AWAY = "kafka-away"

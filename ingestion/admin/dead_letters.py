@@ -49,7 +49,7 @@ class DeadLetterAdmin(RecordAdmin):
     """Rejected records with their reason; the action sends the scrubbed payload through the log again."""
 
     list_display = [
-        "created_at", "message", "field", "reason", "stage", "status_shown", "records", "size_shown", "cursor",
+        "created_at", "message", "field", "reason", "stage", "status_shown", "records_shown", "size_shown", "cursor",
         "log_offset",
     ]  # fmt: skip
     list_display_links = ["created_at", "message"]
@@ -88,6 +88,11 @@ class DeadLetterAdmin(RecordAdmin):
     def status_shown(self, letter: DeadLetter) -> str:
         """Show the status as a coloured label."""
         return letter.status
+
+    @admin.display(description="records", ordering="records")
+    def records_shown(self, letter: DeadLetter) -> str:
+        """Show how many records the letter stands for: more than one where they were only counted."""
+        return figure(letter.records)
 
     @admin.display(description="size, bytes")
     def size_shown(self, letter: DeadLetter) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -11,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.formats import localize
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -139,9 +139,9 @@ class PartitionCursorAdmin(RecordAdmin):
         return condition_of_row(cursor).state.replace("_", " ")
 
     @admin.display(description="since")
-    def since(self, cursor: PartitionCursor) -> datetime:
+    def since(self, cursor: PartitionCursor) -> str:
         """Show since when it is in that state."""
-        return condition_of_row(cursor).since
+        return localize(condition_of_row(cursor).since)
 
     @admin.display(description="why")
     def why(self, cursor: PartitionCursor) -> str:

@@ -11,12 +11,16 @@ from ingestion.stalled import report_stalled
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime.now(UTC)
-HOUR_AGO = NOW - timedelta(hours=1)
+
+HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def add_cursor(partition: int, **values: Any) -> None:
-    row = {"cluster_id": "c", "topic_id": "t", "topic": "llm.telemetry", "log_end_at": NOW}
+    row = {"cluster_id": "c", "topic_id": "t", "topic": "llm.telemetry", "log_end_at": now()}
     cursor = PartitionCursor.objects.create(
         project=Project.objects.get(slug="default"), partition=partition, **(row | values)
     )
@@ -25,8 +29,8 @@ def add_cursor(partition: int, **values: Any) -> None:
 
 def test_only_what_stands_is_reported_with_lag_since_and_why() -> None:
     add_cursor(0)
-    add_cursor(1, log_end=9, attempt=4, dispatches=7, dispatched_at=NOW, range_since=HOUR_AGO)
-    add_cursor(2, closed_at=NOW, log_end=9, log_end_at=HOUR_AGO)
+    add_cursor(1, log_end=9, attempt=4, dispatches=7, dispatched_at=now(), range_since=HOUR_AGO)
+    add_cursor(2, closed_at=now(), log_end=9, log_end_at=HOUR_AGO)
     with capture_logs() as lines:
         assert [condition.name for condition in report_stalled()] == ["llm.telemetry[1]"]
     assert lines == [
@@ -44,7 +48,7 @@ def test_only_what_stands_is_reported_with_lag_since_and_why() -> None:
 
 
 def test_a_record_after_an_hour_of_rest_is_no_alarm() -> None:
-    add_cursor(0, log_end=1, attempt=1, dispatches=1, dispatched_at=NOW, range_since=NOW)
+    add_cursor(0, log_end=1, attempt=1, dispatches=1, dispatched_at=now(), range_since=now())
     add_cursor(1, log_end=1)
     assert report_stalled() == []
 

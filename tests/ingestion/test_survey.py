@@ -12,12 +12,16 @@ from ingestion.survey import survey
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime.now(UTC)
-DAY_AGO = NOW - timedelta(days=1)
+
+DAY_AGO = datetime.now(UTC) - timedelta(days=1)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def add_cursor(**values: Any) -> PartitionCursor:
-    row = {"cluster_id": "kafka", "topic_id": "t", "topic": "llm.telemetry", "partition": 0, "log_end_at": NOW}
+    row = {"cluster_id": "kafka", "topic_id": "t", "topic": "llm.telemetry", "partition": 0, "log_end_at": now()}
     return PartitionCursor.objects.create(project=Project.objects.get(slug="default"), **(row | values))
 
 
@@ -29,7 +33,7 @@ def surveyed(*, with_closed: bool = False) -> list[Condition]:
 def test_partitions_are_in_the_order_of_their_names_and_closed_ones_are_left_out() -> None:
     add_cursor(partition=2)
     add_cursor(partition=10)
-    add_cursor(partition=1, closed_at=NOW)
+    add_cursor(partition=1, closed_at=now())
     add_cursor(topic="a.topic", partition=5)
     assert [item.name for item in surveyed()] == ["a.topic[5]", "llm.telemetry[2]", "llm.telemetry[10]"]
     assert len(surveyed(with_closed=True)) == 4
@@ -37,7 +41,7 @@ def test_partitions_are_in_the_order_of_their_names_and_closed_ones_are_left_out
 
 def test_a_partition_whose_log_nobody_sees_is_stuck() -> None:
     add_cursor(log_end_at=DAY_AGO)
-    add_cursor(partition=1, cluster_id="kafka", log_end_at=NOW)
+    add_cursor(partition=1, cluster_id="kafka", log_end_at=now())
     assert [item.state for item in surveyed()] == [State.STUCK, State.IDLE]
 
 

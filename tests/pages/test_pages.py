@@ -12,6 +12,8 @@ from tests.pages.conftest import PASSWORD, Rows
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+    from ingestion.models import DeadLetter
+
 EXPLANATION = "latency_ms was 15,234 ms, 12.3x the baseline mean of 1,234 ms"
 
 
@@ -61,6 +63,66 @@ def test_a_dead_letter_is_replayed_by_the_action(browser: tuple[Page, Complaints
     page.wait_for_selector("text=1 replayed.")
 
     assert "REPLAYED" in page.inner_text("#result_list").upper()
+    assert complaints.found == []
+
+
+# Rows are made before the browser starts: beside its event loop Django refuses to ask the database.
+
+
+@pytest.fixture
+def _halted_partition(rows: Rows) -> None:
+    from ingestion.models import PartitionCursor
+
+    PartitionCursor.objects.create(
+        project=rows.dead_letter.project, cluster_id="test", topic_id="test", topic="llm.telemetry", partition=2,
+        next_offset=48_377, log_end=50_112, log_end_at=rows.anomaly.timestamp, halted_because="poisoned_build",
+        halted_reason="A worker dies on a record: SIGSEGV in scrub", halted_at=rows.anomaly.timestamp,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def killer(rows: Rows) -> DeadLetter:
+    """Give a dead letter that killed its worker."""
+    letter = rows.dead_letter
+    letter.reason, letter.stage, letter.payload = "killed_worker", "scrub", ""
+    letter.save()
+    return letter
+
+
+@pytest.mark.usefixtures("_halted_partition")
+def test_a_halted_partition_leads_to_its_runbook_and_goes_on_after_a_decision(
+    browser: tuple[Page, Complaints],
+) -> None:
+    page, complaints = browser
+    sign_in(page)
+    assert "llm.telemetry[2] is halted since" in page.inner_text("#content")
+    page.click("#content a:text-is('runbook') >> nth=0")
+    page.wait_for_selector(".runbook h2")
+    assert "What to do" in page.inner_text(".runbook")
+
+    page.goto("/admin/ingestion/partitioncursor/?state=halted")
+    assert "SIGSEGV in scrub" in page.inner_text("#result_list")
+    assert "1,735" in page.inner_text("#result_list")
+    page.check("#result_list tbody input[type=checkbox]")
+    page.select_option("select[name=action]", "resume_halted")
+    page.click("button[name=index]")
+    page.wait_for_selector("text=Record 48377 is set aside unread")
+
+    page.check("input[value=set_aside]")
+    page.click("button:has-text('Let it go on')")
+    page.wait_for_selector("text=llm.telemetry[2] goes on.")
+    assert "HALTED" not in page.inner_text("#result_list").upper()
+    assert complaints.found == []
+
+
+def test_a_dead_letter_says_why_its_record_is_not_shown(killer: DeadLetter, browser: tuple[Page, Complaints]) -> None:
+    page, complaints = browser
+    sign_in(page)
+    page.goto(f"/admin/ingestion/deadletter/{killer.pk}/change/")
+    shown = page.inner_text("#content")
+    assert "not shown: it killed its worker: only size and hash are kept" in shown
+    assert "scrub" in shown
+    assert bytes(killer.sha256).hex() in shown
     assert complaints.found == []
 
 

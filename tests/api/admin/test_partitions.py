@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,14 +15,14 @@ from django.utils.html import escape
 from ingestion.models import Gap, PartitionCursor
 
 LIST = reverse("admin:ingestion_partitioncursor_changelist")
-NOW = datetime.now(UTC)
+
 Add = Callable[..., PartitionCursor]
 
 
 @pytest.fixture
-def halted(add_cursor: Add) -> Callable[..., PartitionCursor]:
+def halted(add_cursor: Add, now: datetime) -> Callable[..., PartitionCursor]:
     def add(because: str, **values: Any) -> PartitionCursor:
-        row = {"halted_because": because, "halted_reason": f"for {because}", "halted_at": NOW, "log_end_at": NOW}
+        row = {"halted_because": because, "halted_reason": f"for {because}", "halted_at": now, "log_end_at": now}
         return add_cursor(next_offset=40, **(row | values))
 
     return add
@@ -37,10 +37,10 @@ def form(cursor: PartitionCursor, way: str) -> dict[str, str]:
     return {f"way_{cursor.pk}": way, f"seen_{cursor.pk}": f"{cursor.attempt}:{cursor.halted_because}"}
 
 
-def test_the_list_shows_state_lag_since_why_and_the_runbook(staff: Client, add_cursor: Add) -> None:
-    ago = NOW - timedelta(minutes=3)
+def test_the_list_shows_state_lag_since_why_and_the_runbook(staff: Client, add_cursor: Add, now: datetime) -> None:
+    ago = now - timedelta(minutes=3)
     cursor = add_cursor(
-        log_end=1_234, log_end_at=NOW, attempt=3, dispatches=4, dispatched_at=NOW, range_since=ago,
+        log_end=1_234, log_end_at=now, attempt=3, dispatches=4, dispatched_at=now, range_since=ago,
     )  # fmt: skip
     PartitionCursor.objects.filter(pk=cursor.pk).update(progressed_at=ago)
     page = staff.get(LIST).content.decode()
@@ -50,12 +50,13 @@ def test_the_list_shows_state_lag_since_why_and_the_runbook(staff: Client, add_c
 
 
 def test_a_partition_says_the_same_in_the_list_and_on_its_page(
-    staff: Client, halted: Callable[..., PartitionCursor]
+    staff: Client, halted: Callable[..., PartitionCursor], now: datetime
 ) -> None:
     cursor = halted("other_cluster", halted_reason="the brokers belong to cluster x")
     for url in (LIST, reverse("admin:ingestion_partitioncursor_change", args=[cursor.pk])):
         page = staff.get(url).content.decode()
         assert "the brokers belong to cluster x" in page
+        assert f"{now:%Y-%m-%d %H:%M:%S} UTC" in page
         assert escape(resume_url(cursor)) in page
 
 
@@ -101,9 +102,9 @@ class TestResume:
         assert not PartitionCursor.objects.get(pk=cursor.pk).halted_reason
 
     def test_several_go_on_at_once_and_one_that_is_not_halted_stays(
-        self, staff: Client, halted: Callable[..., PartitionCursor], add_cursor: Add
+        self, staff: Client, halted: Callable[..., PartitionCursor], add_cursor: Add, now: datetime
     ) -> None:
-        first, second, fine = halted("beyond_end"), halted("bad_deploy"), add_cursor(log_end_at=NOW)
+        first, second, fine = halted("beyond_end"), halted("bad_deploy"), add_cursor(log_end_at=now)
         assert f"{fine} is not halted" in staff.get(resume_url(first, second, fine)).content.decode()
         staff.post(resume_url(first, second, fine), form(first, "plain") | form(second, "plain"))
         assert not PartitionCursor.objects.exclude(halted_reason="").exists()
