@@ -20,12 +20,15 @@ from ingestion.log.base import NewRecord, Record
 from ingestion.log.producer import append
 from ingestion.models import DeadLetter
 from ingestion.models.dead_letter import DeadLetterStatus
-from ingestion.scrub.payload import ScrubbedPayload
+from ingestion.reject import SetAsideReason
+from ingestion.scrub.payload import NO_PAYLOAD, ScrubbedPayload
 from ingestion.series_key import series_key
 from ingestion.validate import Rejected, decode_event
 
 REPLAY_TIMEOUT_SECONDS = 10.0
 REPLAY_HEADER = "sentinel-replay-of"
+# What the column holds.
+MAX_SIZE_BYTES = 2**31 - 1
 
 _NAMESPACE = uuid.UUID("5ec1a3d0-52b7-5f0e-9c39-53454e540003")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,12 +36,31 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record with the reason and its payload."""
+    """A record with the reason and its payload.
+
+    With `records` > 1 it stands for so many of its range, from this one on, that are counted only; `size_bytes` is then
+    the size of all of them, and there is no digest.
+    """
 
     record: Record
     rejected: Rejected
     stage: str
     payload: ScrubbedPayload
+    size_bytes: int
+    sha256: bytes
+    records: int = 1
+
+    @classmethod
+    def of(cls, record: Record, rejected: Rejected, *, stage: str, payload: ScrubbedPayload) -> RejectedRecord:
+        """Return one record as it is kept."""
+        value = record.value or b""
+        return cls(record, rejected, stage, payload, len(value), hashlib.sha256(value).digest())
+
+    @classmethod
+    def counted(cls, records: Sequence[Record], rejected: Rejected, *, stage: str) -> RejectedRecord:
+        """Return the one row that stands for all of these."""
+        size_bytes = min(sum(len(record.value or b"") for record in records), MAX_SIZE_BYTES)
+        return cls(records[0], rejected, stage, NO_PAYLOAD, size_bytes, b"", len(records))
 
 
 class SkipReason(enum.StrEnum):
@@ -48,6 +70,7 @@ class SkipReason(enum.StrEnum):
     REPLAYED = "replayed_before"
     NO_PAYLOAD = "no_payload"
     PAYLOAD_CUT = "payload_cut"
+    COUNTED_ONLY = "counted_only"
 
 
 _INSERT = """
@@ -73,19 +96,18 @@ def store_dead_letters(rejected: Sequence[RejectedRecord], *, project_id: int, c
 
 
 def _row(item: RejectedRecord, *, project_id: int, cursor_id: int) -> tuple[object, ...]:
-    value = item.record.value or b""
     return (
         project_id,
         cursor_id,
         item.record.offset,
-        1,
+        item.records,
         item.record.timestamp_ms / 1000,
         item.stage,
         item.rejected.reason.value,
         item.rejected.field[:200],
         item.rejected.message[:500],
-        len(value),
-        hashlib.sha256(value).digest(),
+        item.size_bytes,
+        item.sha256,
         item.payload.text,
         item.payload.is_cut,
         DeadLetterStatus.OPEN.value,
@@ -123,6 +145,8 @@ def skip_reason(letter: DeadLetter) -> SkipReason | None:
     """Return why a letter cannot be replayed; None where it can."""
     if letter.status == DeadLetterStatus.REPLAYED:
         return SkipReason.REPLAYED
+    if letter.reason == SetAsideReason.OVER_QUOTA:
+        return SkipReason.COUNTED_ONLY
     if not letter.payload:
         return SkipReason.NO_PAYLOAD
     return SkipReason.PAYLOAD_CUT if letter.payload_cut else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -24,16 +24,20 @@ from ingestion.event_batch import EventBatch
 from ingestion.log.base import Anchor, Chunk
 from ingestion.models import PartitionCursor
 from ingestion.read import LastBatch
-from ingestion.reject import SetAsideReason
+from ingestion.reject import RejectReason, SetAsideReason
+
+# The label of a dead letter whose record killed its worker nobody knows where.
+UNKNOWN_STAGE = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A range outside the database: scrubbed events, rejected records, and what identifies it."""
+    """A range outside the database: scrubbed events, dead letters with all reasons, and what identifies it."""
 
     chunk: Chunk
     events: EventBatch
     rejected: Sequence[RejectedRecord]
+    reasons: Mapping[RejectReason | SetAsideReason, int]
     last: LastBatch | None
 
     @property
@@ -46,7 +50,7 @@ class Prepared:
     @property
     def rejects(self) -> Share:
         """How many of the records were rejected."""
-        return Share(len(self.chunk.records), len(self.rejected))
+        return Share(len(self.chunk.records), sum(self.reasons.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Committed:
 
 def counts_of(task: Dispatch, prepared: Prepared, *, stored: int, late: int, anomalies: int) -> Counts:
     """Return what became of the offsets of the range."""
-    rejected = len(prepared.rejected)
+    rejected = prepared.rejects.rejected
     return Counts(
         stored=stored,
         duplicates=len(prepared.events) - stored - late,
@@ -90,11 +94,13 @@ def count_committed(cursor: PartitionCursor, prepared: Prepared, committed: Comm
     metrics.STORAGE_WRITES.labels("events").inc(counts.stored)
     for service, events in Counter(item.event.service_name for item in prepared.events.accepted).items():
         metrics.EVENTS_PROCESSED.labels(metrics.service_label(service)).inc(events)
-    for reason, rejects in Counter(item.rejected.reason for item in prepared.rejected).items():
+    for reason, rejects in prepared.reasons.items():
         by_reason = metrics.RECORDS_SET_ASIDE if isinstance(reason, SetAsideReason) else metrics.VALIDATION_FAILURES
         by_reason.labels(reason.value).inc(rejects)
-    for phase, rejects in Counter(item.stage for item in prepared.rejected).items():
-        metrics.DEAD_LETTERS.labels(phase).inc(rejects)
+    for item in prepared.rejected:
+        metrics.DEAD_LETTERS.labels(item.stage or UNKNOWN_STAGE).inc(item.records)
+        if item.rejected.reason is SetAsideReason.OVER_QUOTA:
+            metrics.DEAD_LETTERS_OVER_QUOTA.inc(item.records)
     for found in filter(None, prepared.events.pii):
         for kind, values in found.items():
             metrics.SCRUBBED.labels(kind).inc(values)

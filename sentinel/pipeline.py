@@ -31,6 +31,7 @@ from ingestion.log.base import Log
 from ingestion.log.configured import open_log
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
+from ingestion.quota import RejectQuota
 from ingestion.series import SeriesIds
 from ingestion.store import PartitionMissing
 from sentinel import attempt
@@ -58,6 +59,7 @@ class Pipeline:
         self._send = send
         self._build = build or build_id()
         self._watch = BuildWatch(self._build)
+        self._quota = RejectQuota()
         self._series = SeriesIds()
         self._days = AttachedDays()
 
@@ -70,7 +72,7 @@ class Pipeline:
         failpoint("before_lock")
         with cursors.holding_lock(task.cursor_id) as held:
             if not held:
-                cursors.end_attempt(task, error="busy", retry_seconds=cursors.BUSY_RETRY_SECONDS)
+                cursors.end_attempt(task, error=cursors.BUSY, retry_seconds=cursors.BUSY_RETRY_SECONDS)
                 return Outcome.BUSY
             failpoint("after_lock")
             outcome, next_task = self._locked(task)
@@ -125,7 +127,7 @@ class Pipeline:
     # --- one part of a range, by default all of it -------------------------------------------------------------------
 
     def _part(self, cursor: PartitionCursor, task: Dispatch, part: Part) -> Committed:
-        prepared = prepare(self._log, cursor, task, part)
+        prepared = prepare(self._log, cursor, task, part, quota=self._quota)
         self._watch.check(cursor, prepared.rejects)
         cursors.mark_phase(task, Phase.STORE)
         with stage(Phase.STORE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from django.conf import settings
@@ -14,9 +15,10 @@ from ingestion.event_batch import EventBatch
 from ingestion.failpoint import failpoint
 from ingestion.limits import Limits
 from ingestion.log.base import Chunk, Log, LogUnavailable, Record
-from ingestion.models import PartitionCursor
+from ingestion.models import PartitionCursor, Project
 from ingestion.models.cursor import Phase
 from ingestion.project_scrubber import project_scrubber
+from ingestion.quota import RejectQuota, over_quota
 from ingestion.read import last_batch, read_range
 from ingestion.reject import WHOLE_EVENT, Rejected
 from ingestion.scrub import Scrubber
@@ -28,7 +30,7 @@ from sentinel.ingested import Prepared
 from sentinel.stage import stage, timed
 
 
-def prepare(log: Log, cursor: PartitionCursor, task: Dispatch, part: Part) -> Prepared:
+def prepare(log: Log, cursor: PartitionCursor, task: Dispatch, part: Part, *, quota: RejectQuota) -> Prepared:
     """Return the scrubbed events and the rejected records of a part of the task's range.
 
     Raises what `read_range` raises, and `StageFailed`.
@@ -47,9 +49,13 @@ def prepare(log: Log, cursor: PartitionCursor, task: Dispatch, part: Part) -> Pr
     with stage(Phase.SCRUB):
         scrubber = project_scrubber(cursor.project)
         events = _scrubbed_events(cursor.project_id, decoded, scrubber)
-        rejected = [*_set_aside(chunk, part.aside, scrubber), *_scrubbed_rejects(decoded, scrubber)]
+        aside = _set_aside(chunk, part.aside, scrubber)
+        rejects = _rejects(cursor.project, decoded.rejected, scrubber, quota)
         failpoint("after_scrub")
-    return Prepared(chunk, events, rejected, last)
+    reasons = Counter(verdict.reason for _, verdict in decoded.rejected) + Counter(
+        item.rejected.reason for item in aside
+    )
+    return Prepared(chunk, events, [*aside, *rejects], reasons, last)
 
 
 def _decoded(cursor: PartitionCursor, chunk: Chunk, aside: Mapping[int, SetAside]) -> Decoded:
@@ -77,21 +83,29 @@ def _scrubbed_events(project_id: int, decoded: Decoded, scrubber: Scrubber) -> E
     )
 
 
-def _scrubbed_rejects(decoded: Decoded, scrubber: Scrubber) -> Sequence[RejectedRecord]:
-    return [
-        RejectedRecord(record, verdict, Phase.DECODE, scrub_bytes(record.value or b"", scrubber))
-        for record, verdict in decoded.rejected
+def _rejects(
+    project: Project, rejected: Sequence[tuple[Record, Rejected]], scrubber: Scrubber, quota: RejectQuota
+) -> Sequence[RejectedRecord]:
+    """Return what stands in the dead letters for records that are no events: one row each, as far as the quota goes."""
+    allowed = quota.take(project, len(rejected))
+    kept = [
+        RejectedRecord.of(record, verdict, stage=Phase.DECODE, payload=scrub_bytes(record.value or b"", scrubber))
+        for record, verdict in rejected[:allowed]
     ]
+    if allowed == len(rejected):
+        return kept
+    others, verdicts = zip(*rejected[allowed:], strict=True)
+    return [*kept, RejectedRecord.counted(others, over_quota(project, verdicts), stage=Phase.DECODE)]
 
 
 def _set_aside(chunk: Chunk, aside: Mapping[int, SetAside], scrubber: Scrubber) -> Sequence[RejectedRecord]:
     """Return what stands in the dead letters for records that no stage may touch again."""
     return [
-        RejectedRecord(
+        RejectedRecord.of(
             record,
             Rejected(why.reason, WHOLE_EVENT, why.message),
-            why.phase,
-            _payload(record, scrubber) if why.keeps_payload else NO_PAYLOAD,
+            stage=why.phase,
+            payload=_payload(record, scrubber) if why.keeps_payload else NO_PAYLOAD,
         )
         for record in chunk.records
         if (why := aside.get(record.offset)) is not None

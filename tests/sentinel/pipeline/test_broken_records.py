@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from ingestion import cursor as cursors
 from ingestion.audit import audit
 from ingestion.log.base import Record
-from ingestion.models import Batch, DeadLetter, HaltReason
+from ingestion.models import Batch, DeadLetter, HaltReason, PartitionCursor
 from ingestion.suspicion import Suspicion
 from sentinel.outcome import Outcome
 from tests.sentinel.pipeline.broken_log import BrokenLog, breaks_decoding, breaks_scrubbing, takes_all_memory
@@ -209,7 +209,7 @@ def test_an_error_that_no_record_can_have_caused_ends_the_attempt(partition: Par
 
 def condemn(partition: Partition, *, end: int) -> cursors.Dispatch:
     suspicion = Suspicion(suspect_end=partition.cursor.next_offset + 1, strikes=5, lone_strikes=3)
-    cursors.PartitionCursor.objects.filter(pk=partition.cursor_id).update(death_signal=11, phase="scrub")
+    PartitionCursor.objects.filter(pk=partition.cursor_id).update(death_signal=11, phase="scrub")
     task = cursors.dispatch(partition.cursor, end=end, suspicion=suspicion, condemn=True)
     assert task is not None
     return task
