@@ -1,7 +1,7 @@
 """Prove promise 1: what the log acknowledged equals what became of it, partition by partition.
 
 `offsets = stored + duplicates + rejected + late + gaps + control`, batches and gaps form a chain without hole or
-overlap up to the cursor, and the rows that the batches claim are there.
+overlap from the first offset of the log up to the cursor, and the rows that the batches claim are there.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _audit_cursor(cursor: PartitionCursor, begin: int | None, end: int | None) -
     figures = {name: int(value or 0) for name, value in totals.items()}
     gaps = sum(gap.end_offset - gap.start_offset for gap in Gap.objects.filter(cursor=cursor))
     problems = [
-        *_chain_problems(cursor),
+        *_chain_problems(cursor, begin),
         *_row_problems(cursor, figures),
         *_log_problems(cursor, begin, end),
     ]
@@ -93,17 +93,22 @@ def _audit_cursor(cursor: PartitionCursor, begin: int | None, end: int | None) -
     )
 
 
-def _chain_problems(cursor: PartitionCursor) -> Iterator[str]:
-    ranges = [
-        *Batch.objects.filter(cursor=cursor).values_list("start_offset", "end_offset"),
-        *Gap.objects.filter(cursor=cursor).values_list("start_offset", "end_offset"),
-    ]
-    expected = None
-    for start, end in sorted(ranges):
-        if expected is not None and start != expected:
+def _chain_problems(cursor: PartitionCursor, begin: int | None) -> Iterator[str]:
+    ranges = sorted(
+        [
+            *Batch.objects.filter(cursor=cursor).values_list("start_offset", "end_offset"),
+            *Gap.objects.filter(cursor=cursor).values_list("start_offset", "end_offset"),
+        ]
+    )
+    expected = ranges[0][0] if ranges else cursor.next_offset
+    # A cursor starts where its log began then, and a log's beginning never moves back.
+    if begin is not None and begin < expected:
+        yield f"offsets {begin} to {expected} of the log come before the first batch"
+    for start, end in ranges:
+        if start != expected:
             yield f"batches {'overlap' if start < expected else 'leave a hole'} between offsets {expected} and {start}"
         expected = end
-    if expected is not None and expected != cursor.next_offset:
+    if expected != cursor.next_offset:
         yield f"the last batch ends at {expected}, the cursor stands at {cursor.next_offset}"
     for batch in Batch.objects.filter(cursor=cursor).iterator():
         parts = batch.stored + batch.duplicates + batch.rejected + batch.late + batch.control
@@ -115,7 +120,7 @@ def _row_problems(cursor: PartitionCursor, figures: dict[str, int]) -> Iterator[
     with connection.cursor() as sql:
         sql.execute(_STORED, [cursor.pk])
         found = {"stored": sql.fetchone()[0]}
-    found["rejected"] = DeadLetter.objects.filter(cursor=cursor).count()
+    found["rejected"] = DeadLetter.objects.filter(cursor=cursor).aggregate(sum=Sum("records"))["sum"] or 0
     found["late"] = LateEvent.objects.filter(cursor=cursor).count()
     expired = dict(
         ExpiredRows.objects.filter(cursor=cursor).values_list("table").annotate(rows=Sum("rows")).order_by("table")
@@ -129,6 +134,8 @@ def _row_problems(cursor: PartitionCursor, figures: dict[str, int]) -> Iterator[
 
 
 def _log_problems(cursor: PartitionCursor, begin: int | None, end: int | None) -> Iterator[str]:
+    if cursor.closed_at is not None:
+        return  # What was left of it is a gap.
     if end is None:
         yield "the log no longer has this partition"
     elif cursor.next_offset > end:

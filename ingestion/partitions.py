@@ -134,7 +134,7 @@ def _remove(table: str, name: str) -> None:
     """Drop a detached day; its rows are recorded in the same transaction."""
     with transaction.atomic(), connection.cursor() as cursor:
         if table == "events":
-            cursor.execute(RECORD_EXPIRED.format(source=f'SELECT cursor_id FROM "{name}"'), ["events"])
+            cursor.execute(RECORD_EXPIRED.format(source=f'SELECT cursor_id, 1 AS records FROM "{name}"'), ["events"])
         cursor.execute(f'DROP TABLE "{name}"')
 
 
@@ -169,10 +169,10 @@ def _finish_drops(table: str) -> list[str]:
     return names
 
 
-# The audit adds what is recorded here to the rows that are there.
+# The audit adds what is recorded here to the rows that are there. A row may stand for several records.
 RECORD_EXPIRED = """
     INSERT INTO ingestion_expiredrows AS known (cursor_id, "table", rows)
-    SELECT gone.cursor_id, %s, count(*) FROM ({source}) gone GROUP BY gone.cursor_id ORDER BY gone.cursor_id
+    SELECT gone.cursor_id, %s, sum(gone.records) FROM ({source}) gone GROUP BY gone.cursor_id ORDER BY gone.cursor_id
     ON CONFLICT (cursor_id, "table", removed_on) DO UPDATE SET rows = known.rows + excluded.rows
 """
 

@@ -17,18 +17,18 @@ _DELETE_EVENTS = """
     DELETE FROM events WHERE (tableoid, ctid) IN (
         SELECT tableoid, ctid FROM events
         WHERE project_id = %s AND timestamp < now() - make_interval(days => %s) LIMIT %s
-    ) RETURNING cursor_id
+    ) RETURNING cursor_id, 1 AS records
 """
 _DELETE_OLD = """
     DELETE FROM {table} WHERE id IN (
         SELECT id FROM {table} WHERE project_id = %s AND created_at < now() - make_interval(days => %s) LIMIT %s
-    ) RETURNING cursor_id
+    ) RETURNING cursor_id, {records} AS records
 """
 _RECORDED = "WITH gone AS ({delete}), recorded AS ({record} RETURNING rows) SELECT count(*) FROM gone"
 _TABLES = {
     "events": _DELETE_EVENTS,
-    "ingestion_deadletter": _DELETE_OLD.format(table="ingestion_deadletter"),
-    "ingestion_lateevent": _DELETE_OLD.format(table="ingestion_lateevent"),
+    "ingestion_deadletter": _DELETE_OLD.format(table="ingestion_deadletter", records="records"),
+    "ingestion_lateevent": _DELETE_OLD.format(table="ingestion_lateevent", records="1"),
 }
 
 
@@ -43,7 +43,7 @@ def delete_expired() -> dict[str, int]:
 
 def _delete_all(table: str, delete: str, *, project_id: int, days: int) -> int:
     statement = _RECORDED.format(
-        delete=delete, record=RECORD_EXPIRED.format(source="SELECT cursor_id FROM gone").strip()
+        delete=delete, record=RECORD_EXPIRED.format(source="SELECT cursor_id, records FROM gone").strip()
     )
     total = 0
     with connection.cursor() as sql:
