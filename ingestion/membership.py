@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.base import MemberState
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from ingestion.failpoint import failpoint
-from ingestion.log.kafka_client import client_options, make_client
+from ingestion.log.kafka_client import client_options, close_quietly, make_client
 
 logger = structlog.get_logger(__name__)
 
@@ -25,6 +26,10 @@ COMMIT_SECONDS = 5.0
 # A bridge that does not come round for so long gives its partitions up. It is also how long a rebalance waits for one,
 # and, with 5 s on top, how long kafka-python waits for the answer to a join over a connection that may be half-open.
 MAX_POLL_INTERVAL_SECONDS = 30.0
+# A join that takes longer is begun anew.
+SEAT_SECONDS = 10.0
+# Closing waits for nothing that matters: siblings notice a member that is gone after its session.
+LEAVE_SECONDS = 2.0
 # Who joins or leaves moves few partitions, and the others stay where they are.
 ASSIGNORS = (CooperativeStickyAssignor,)
 Key = tuple[str, int]
@@ -100,6 +105,7 @@ class KafkaMembership:
         self._topics: frozenset[str] = frozenset()
         self._sought: dict[TopicPartition, int] = {}
         self._reported_at = 0.0
+        self._seated_at = 0.0
 
     def join(self, topics: Collection[str]) -> None:
         wanted = frozenset(topics)
@@ -108,6 +114,7 @@ class KafkaMembership:
         try:
             if self._consumer is None:
                 self._consumer = make_client(KafkaConsumer, **self._options)
+                self._seated_at = time.monotonic()
             self._consumer.subscribe(sorted(wanted))
             self._topics = wanted
         except KafkaError as error:
@@ -129,9 +136,23 @@ class KafkaMembership:
             self._watch(ends if idle else {})
             for item in self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=1):
                 self._sought.pop(item, None)
+            self._check_seat()
         except KafkaError as error:
             logger.warning("bridge.group_poll_failed", error=type(error).__name__)
             time.sleep(max(0.0, min(seconds, 0.5) - (time.monotonic() - started)))
+
+    def _check_seat(self) -> None:
+        """Leave when a join takes too long; the next `join` takes a new seat.
+
+        kafka-python 3.0.12 drops the result of a join that outlasts a poll when the leader joined because its topics had
+        changed: it stays between two generations for ever.
+        """
+        now = time.monotonic()
+        if self._consumer.group_metadata().state is MemberState.STABLE:
+            self._seated_at = now
+        elif now - self._seated_at > SEAT_SECONDS:
+            logger.info("bridge.group_left", seconds=round(now - self._seated_at))
+            self.leave()
 
     def _watch(self, ends: Mapping[Key, int]) -> None:
         """Fetch from the known ends of the partitions in `ends`, from no other; after a rejoin pauses are gone."""
@@ -169,8 +190,6 @@ class KafkaMembership:
 
     def leave(self) -> None:
         if self._consumer is not None:
-            try:
-                self._consumer.close(autocommit=False)
-            except KafkaError as error:
-                logger.info("bridge.group_leave_failed", error=type(error).__name__)
+            close_quietly(self._consumer, autocommit=False, timeout_ms=int(LEAVE_SECONDS * 1000))
         self._consumer = None
+        self._sought.clear()
