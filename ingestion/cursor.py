@@ -303,13 +303,19 @@ _REMEMBER_ENDS = """
     UPDATE ingestion_partitioncursor SET log_end = seen.log_end, log_end_at = now()
     FROM unnest(%s::bigint[], %s::bigint[]) AS seen (id, log_end)
     WHERE ingestion_partitioncursor.id IN (
-        SELECT id FROM ingestion_partitioncursor WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED
+        SELECT id FROM ingestion_partitioncursor
+        WHERE id = ANY(%s)
+          AND (started_at IS NULL OR ended_attempt >= attempt OR started_at < now() - interval '5 s')
+        ORDER BY id FOR UPDATE SKIP LOCKED
     ) AND ingestion_partitioncursor.id = seen.id
 """
 
 
 def remember_ends(ends: Mapping[int, int]) -> None:
-    """Keep the ends of the log as seen now, by cursor id; rows that somebody works on are left out."""
+    """Keep the ends of the log as seen now, by cursor id.
+
+    Rows that somebody works on are left out, unless for long: a worker does not wait for a row lock, it gives up.
+    """
     if not ends:
         return
     ids = list(ends)

@@ -276,7 +276,15 @@ def test_the_end_of_the_log_is_kept_for_people_who_look(bench: Bench) -> None:
     bench.append(10)
     task = bench.next()
     assert cursors.start_attempt(task, build="b1") is not None
+    PartitionCursor.objects.filter(pk=task.cursor_id).update(started_at=F("started_at") - timedelta(minutes=1))
     bench.append(20)
     bench.new_bridge().step()
     assert bench.cursor.log_end == 30
     assert bench.cursor.log_end_at is not None
+
+
+def test_the_bridge_keeps_off_rows_that_a_worker_is_about_to_lock(bench: Bench) -> None:
+    bench.append(10)
+    assert cursors.start_attempt(bench.next(), build="b1") is not None
+    cursors.remember_ends({bench.cursor.pk: 15})
+    assert bench.cursor.log_end == 10
