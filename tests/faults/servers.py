@@ -168,10 +168,15 @@ class Servers:
         return self.postgres.url.replace(f"//{ROLE}@/sentinel?", f"//{SUPERUSER}@/postgres?")
 
     def drop_database(self, name: str) -> None:
-        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        # Its owner may not end an autovacuum worker.
+        self.execute_as_superuser(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def _execute(self, statement: str) -> None:
-        with closing(psycopg2.connect(self.postgres.url.replace("/sentinel?", "/postgres?"))) as connection:
+    def execute_as_superuser(self, statement: str) -> None:
+        """Run a statement outside a transaction, such as ALTER SYSTEM; a row takes back what it sets."""
+        self._execute(statement, url=self.superuser_url)
+
+    def _execute(self, statement: str, *, url: str | None = None) -> None:
+        with closing(psycopg2.connect(url or self.postgres.url.replace("/sentinel?", "/postgres?"))) as connection:
             connection.autocommit = True
             with connection.cursor() as sql:
                 sql.execute(statement)
