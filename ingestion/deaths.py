@@ -13,9 +13,13 @@ CONNECT_SECONDS = 2
 LOCK_TIMEOUT_MS = 1_500
 STATEMENT_TIMEOUT_MS = 2_000
 
+# Between COMMIT and sending the next range a death leaves an attempt that nobody starts: it is given up, so that the
+# bridge need not wait. If it was sent after all, it is refused.
 _REPORT = """
-    UPDATE ingestion_partitioncursor SET death_signal = %s
-    WHERE worker = %s AND started_at IS NOT NULL AND ended_attempt < attempt
+    UPDATE ingestion_partitioncursor
+    SET death_signal = CASE WHEN started_at IS NULL THEN NULL ELSE %s END,
+        ended_attempt = CASE WHEN started_at IS NULL THEN attempt ELSE ended_attempt END
+    WHERE worker = %s AND ended_attempt < attempt AND (started_at IS NOT NULL OR dispatches = 1)
 """
 
 
@@ -27,8 +31,9 @@ def worker_name(*, pid: int | None = None) -> str:
 def report_death(*, worker: str, signal_number: int) -> int:
     """Write into the cursor of the attempt that `worker` was busy with which signal ended it.
 
-    Return the number of cursors: 0 when it was idle or had committed. Opens a database session of its own and closes
-    it. Raises `django.db.Error` where the database cannot be reached or is too slow.
+    What it had handed over and nobody has started is given up. Return the number of cursors: 0 when it was idle. Opens
+    a database session of its own and closes it. Raises `django.db.Error` where the database cannot be reached or is too
+    slow.
     """
     own = connection.copy()
     options = own.settings_dict["OPTIONS"]

@@ -48,11 +48,20 @@ def test_a_death_is_written_into_the_attempt_of_that_worker_only() -> None:
     assert (signal_of(mine), signal_of(other)) == (11, None)
 
 
-@pytest.mark.parametrize("idle", [{"ended_attempt": 3}, {"started_at": None}], ids=["ended", "not started"])
+@pytest.mark.parametrize(
+    "idle", [{"ended_attempt": 3}, {"started_at": None, "dispatches": 2}], ids=["ended", "not started"]
+)
 def test_the_death_of_an_idle_worker_concerns_no_attempt(idle: dict[str, Any]) -> None:
     cursor = busy(**idle)
     assert report_death(worker=WORKER, signal_number=9) == 0
     assert signal_of(cursor) is None
+
+
+def test_what_a_dead_worker_has_handed_over_and_maybe_not_sent_may_be_sent_again_at_once() -> None:
+    cursor = busy(started_at=None, dispatches=1)
+    assert report_death(worker=WORKER, signal_number=9) == 1
+    assert signal_of(cursor) is None
+    assert cursor.ended_attempt == cursor.attempt
 
 
 def test_a_report_leaves_no_session_behind() -> None:
