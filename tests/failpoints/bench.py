@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from django.db import connection
 from alerting.models import AlertRule
 from ingestion.bridge import Bridge
 from ingestion.cursor import Dispatch
-from ingestion.log.base import Header, NewRecord
+from ingestion.log.base import NewRecord
 from ingestion.log.postgres import append_now
 from ingestion.models import Batch, Gap, InboxPartition, PartitionCursor, Project, Topic
 from tests.failpoints.channel import Message
 from tests.failpoints.processes import BridgeProcess, Processes, WorkerProcess
 from tests.failpoints.roles import new_bridge
 
-DRAIN_SECONDS = 20
+DRAIN_SECONDS = 60
 _COPY = """
     INSERT INTO inbox (inbox_partition_id, log_offset, appended_at, key, value, headers)
     SELECT %s, log_offset, appended_at, key, value, headers FROM inbox WHERE inbox_partition_id = %s
@@ -37,12 +37,11 @@ _AGE = """
 class Topics:
     """Makes partitions that hold the same records, at the same offsets and log times."""
 
-    def __init__(self, values: Sequence[bytes], *, headers: Mapping[int, Sequence[Header]] | None = None) -> None:
+    def __init__(self, values: Sequence[bytes]) -> None:
         self._template = InboxPartition.objects.create(
             topic=f"template-{uuid.uuid4()}", partition=0, topic_id=uuid.uuid4()
         )
-        records = [NewRecord(None, value, (headers or {}).get(place, ())) for place, value in enumerate(values)]
-        append_now(self._template.topic, records)
+        append_now(self._template.topic, [NewRecord(None, value) for value in values])
 
     def new(self) -> InboxPartition:
         """Return a partition of a topic of its own, of a project that differs from the others by its name alone."""
@@ -123,13 +122,13 @@ class Bench:
     def drain(self, worker: WorkerProcess, bridge: BridgeProcess | None = None, *, until: int | None = None) -> Message:
         """Have `worker` ingest what `bridge`, by default one in this process, and the worker itself send.
 
-        Return what the worker said last, at the end of the log, or at `until`; earlier if one of them raised, stopped
-        or died. Whenever nothing is on its way, half a minute passes.
+        Return what the worker said last, at the end of the log, or at `until`, or once the partition halts; earlier if
+        one of them raised, stopped or died. Whenever nothing is on its way, half a minute passes.
         """
         step = bridge.step if bridge is not None else _stepping(new_bridge(self.queue.append))
         deadline = time.monotonic() + DRAIN_SECONDS
         answer: Message = {}
-        while self.queue or not self.has_reached(until):
+        while self.queue or not (self.has_reached(until) or self.is_halted):
             assert time.monotonic() < deadline, (answer, vars(self.cursor))
             if self.queue:
                 answer = worker.ingest(self.queue.popleft())
@@ -146,6 +145,10 @@ class Bench:
         """Tell whether everything before `until`, by default the end of the log, is ingested."""
         end = self.inbox.end_offset if until is None else until
         return PartitionCursor.objects.filter(topic=self.inbox.topic, next_offset__gte=end).exists()
+
+    @property
+    def is_halted(self) -> bool:
+        return PartitionCursor.objects.filter(topic=self.inbox.topic).exclude(halted_reason="").exists()
 
     def _strikes(self) -> int:
         found = PartitionCursor.objects.filter(topic=self.inbox.topic).values_list("strikes", flat=True)

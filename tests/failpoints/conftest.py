@@ -66,7 +66,7 @@ def bench(processes: Processes, topics: Topics, tmp_path: Path) -> Iterator[Benc
 @pytest.fixture(scope="module")
 def reference(processes: Processes, topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what the log gives where nothing happens."""
-    found = undisturbed(processes, topics.new(), tmp_path_factory.mktemp("reference"))
+    found = picture(undisturbed(processes, topics.new(), tmp_path_factory.mktemp("reference")))
     assert found["counts"] == {
         "stored": 575, "duplicates": 16, "rejected": 6, "late": 3, "control": 0, "anomalies": len(found["detection_anomaly"]), "unknown_fields": 0,
     }  # fmt: skip
@@ -76,10 +76,9 @@ def reference(processes: Processes, topics: Topics, tmp_path_factory: pytest.Tem
     return found
 
 
-def undisturbed(processes: Processes, inbox: InboxPartition, directory: Path) -> dict[str, Any]:
-    """Ingest a partition without any fault and return its picture."""
+def undisturbed(processes: Processes, inbox: InboxPartition, directory: Path) -> int:
+    """Ingest a partition without any fault and return its cursor."""
     bench = Bench(processes, inbox, directory)
     assert bench.drain(bench.worker()) == {"outcome": "committed"}
-    cursor_id = bench.cursor.pk
     bench.close()
-    return picture(cursor_id)
+    return bench.cursor.pk

@@ -15,6 +15,7 @@ from django.db import connection
 from detection.fold import PartitionState
 from detection.rebuild import rebuild
 from ingestion import cursor as cursors
+from ingestion.batches import BatchStamp
 from ingestion.models import Batch, Gap, InboxPartition, PartitionCursor
 
 Rows = Sequence[tuple[Any, ...]]
@@ -82,11 +83,11 @@ def encoded(state: PartitionState) -> dict[tuple[str, str], bytes]:
 
 
 def cached_state(cursor_id: int) -> PartitionState | None:
-    """Return the state in Redis if its stamp names the cursor's last batch."""
+    """Return the state in Redis if its stamp is that of the cursor's last batch."""
     last = Batch.objects.filter(cursor_id=cursor_id).order_by("-start_offset").first()
     entry = cache_entry(cursor_id)
     assert last is not None
-    if entry.pop("stamp", b"").split(b".")[0] != str(last.pk).encode():
+    if entry.pop("stamp", b"") != str(BatchStamp.of(last)).encode():
         return None
     offset, _ = int(entry.pop("next_offset")), entry.pop("checkpoint")
     return PartitionState.decode(dict(_keyed(entry)), next_offset=offset)
