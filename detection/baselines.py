@@ -14,18 +14,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import redis
+import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
 from detection import metrics
 from detection.cache import BaselineCache, Checkpoint, Written, connect
 from detection.checkpoint import checkpoint_offset, write_checkpoint
+from detection.config import UnknownConfig
 from detection.fold import PartitionState
-from detection.rebuild import rebuild
+from detection.rebuild import EventsMissing, rebuild
 from detection.verdict import SeriesKey
 from ingestion.batches import BatchStamp
 from ingestion.metrics import CACHE_HITS, CACHE_MISSES
 from ingestion.models import Batch, PartitionCursor
+
+logger = structlog.get_logger(__name__)
 
 # A partition of 60 series takes about 2 MB.
 MAX_PARTITIONS_IN_MEMORY = 32
@@ -147,8 +151,12 @@ class BaselineStore:
         """
         written = 0
         for cursor_id in PartitionCursor.objects.order_by("pk").values_list("pk", flat=True):
-            with transaction.atomic():
-                written += self._checkpoint_if_idle(cursor_id, idle_seconds)
+            try:
+                with transaction.atomic():
+                    written += self._checkpoint_if_idle(cursor_id, idle_seconds)
+            except (EventsMissing, UnknownConfig) as error:
+                # Its worker halts on the same; the other partitions must not go without.
+                logger.warning("baselines.not_checkpointed", cursor=cursor_id, reason=str(error))
             self.forget(cursor_id)
         return written
 

@@ -74,6 +74,12 @@ def checkpoint_offset(cursor_id: int) -> int:
     return Baseline.objects.filter(cursor_id=cursor_id).aggregate(offset=Max("next_offset"))["offset"] or 0
 
 
+def checkpoint_offsets() -> dict[int, int]:
+    """Return the offset that the last checkpoint of each cursor stands for: only events from there on are still needed."""
+    rows = Baseline.objects.order_by("cursor_id").values_list("cursor_id").annotate(offset=Max("next_offset"))
+    return dict(rows)
+
+
 def summarise(windows: Mapping[str, Floats]) -> dict[str, dict[str, Any]]:
     """Return what the API shows of each metric that has values, in its unit."""
     return {metric: _summary(values) for metric, values in windows.items() if len(values)}

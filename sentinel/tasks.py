@@ -12,6 +12,7 @@ from django.db import close_old_connections
 import sentinel.worker_process  # noqa: F401  # for its signals
 from alerting import retention as alert_retention
 from detection.baselines import BaselineStore
+from detection.checkpoint import checkpoint_offsets
 from ingestion import partitions, retention
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
@@ -44,11 +45,12 @@ def ensure_partitions() -> None:
 def drop_expired() -> None:
     """Drop the days that no project keeps."""
     close_old_connections()
-    # Nothing may need a day's events for a rebuild once the day is gone.
+    # No rebuild may need what is gone; a partition at work is left without a checkpoint, and its events stay.
     BaselineStore().checkpoint_idle(idle_seconds=0)
+    needed_from = checkpoint_offsets()
     if dropped := partitions.drop_expired():
         logger.info("partitions.dropped", names=dropped)
-    retention.delete_expired()
+    retention.delete_expired(needed_from=needed_from)
     alert_retention.drop_expired(now=datetime.now(UTC))
 
 

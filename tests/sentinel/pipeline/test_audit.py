@@ -71,7 +71,7 @@ def test_counted_dead_letters_that_expired_still_add_up(partition: Partition, wo
     partition.append(*[b"{"] * 5)
     worker.drain(partition, batch_records=5)
     DeadLetter.objects.update(created_at=datetime.now(UTC) - timedelta(days=40))
-    assert delete_expired()["ingestion_deadletter"] == 2
+    assert delete_expired(needed_from={})["ingestion_deadletter"] == 2
     assert problems(partition) == []
 
 

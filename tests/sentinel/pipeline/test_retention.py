@@ -6,13 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
+import redis
 from django.db import OperationalError, connection
 
+from detection.baselines import BaselineStore
+from detection.checkpoint import checkpoint_offsets
+from detection.models import Baseline
 from ingestion.audit import audit
 from ingestion.models import DeadLetter, Event, Project
 from ingestion.partitions import attached_days, drop_expired, ensure_partitions
 from ingestion.retention import delete_expired
-from tests.sentinel.pipeline.conftest import NOW, Partition, Worker, event
+from sentinel.outcome import Outcome
+from tests.sentinel.pipeline.conftest import NOW, Partition, Worker, event, new_partition, new_worker
 
 OLD = NOW - timedelta(days=10)
 
@@ -42,16 +47,49 @@ def test_a_day_that_one_project_keeps_loses_the_rows_of_the_others(partition: Pa
     worker.drain(partition, batch_records=10)
     Project.objects.filter(pk=partition.cursor.project_id).update(retention_days=5)
     assert drop_expired() == []
-    assert delete_expired()["events"] == 1
+    BaselineStore().checkpoint_idle(idle_seconds=-1)
+    assert delete_expired(needed_from=checkpoint_offsets())["events"] == 1
     assert count(partition) == 1
     assert problems(partition) == []
+
+
+def test_rows_that_a_rebuild_needs_stay_until_a_checkpoint_was_written(
+    partition: Partition, worker: Worker, redis_url: str
+) -> None:
+    partition.append(event(1), event(2, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    Baseline.objects.all().delete()
+    Project.objects.filter(pk=partition.cursor.project_id).update(retention_days=5)
+    assert delete_expired(needed_from=checkpoint_offsets())["events"] == 0
+    redis.Redis.from_url(redis_url).flushall()
+    partition.append(event(3))
+    assert set(new_worker().drain(partition, batch_records=10)) == {Outcome.COMMITTED}
+    BaselineStore().checkpoint_idle(idle_seconds=-1)
+    assert delete_expired(needed_from=checkpoint_offsets())["events"] == 1
+    redis.Redis.from_url(redis_url).flushall()
+    partition.append(event(4))
+    assert set(new_worker().drain(partition, batch_records=10)) == {Outcome.COMMITTED}
+
+
+def test_a_partition_that_cannot_be_rebuilt_keeps_no_other_from_its_checkpoint(
+    partition: Partition, worker: Worker, redis_url: str
+) -> None:
+    sibling = new_partition()
+    for each in (partition, sibling):
+        each.append(event(1), event(2))
+        worker.drain(each, batch_records=10)
+    Baseline.objects.all().delete()
+    Event.objects.filter(cursor_id=partition.cursor_id, log_offset=0).delete()
+    redis.Redis.from_url(redis_url).flushall()
+    assert BaselineStore().checkpoint_idle(idle_seconds=-1) == 1
+    assert set(checkpoint_offsets()) == {sibling.cursor_id}
 
 
 def test_old_dead_letters_go(partition: Partition, worker: Worker) -> None:
     partition.append(b"{", event(1))
     worker.drain(partition, batch_records=10)
     DeadLetter.objects.update(created_at=datetime.now(UTC) - timedelta(days=40))
-    assert delete_expired()["ingestion_deadletter"] == 1
+    assert delete_expired(needed_from={})["ingestion_deadletter"] == 1
     assert problems(partition) == []
 
 
