@@ -17,6 +17,8 @@ app.conf.update(
     broker_transport_options={
         "socket_timeout": settings.REDIS_SOCKET_TIMEOUT_SECONDS,
         "socket_connect_timeout": settings.REDIS_SOCKET_TIMEOUT_SECONDS,
+        # A connection that is half open is given up after twice as many seconds.
+        "health_check_interval": 10,
         "visibility_timeout": 3600,
         "global_keyprefix": f"sentinel:{settings.SENTINEL_INSTALLATION}:",
     },

@@ -14,9 +14,13 @@ from django.db import DatabaseError, InterfaceError, connection
 from ingestion.bridge import Bridge, BridgeLimits
 from ingestion.log.configured import open_log
 from ingestion.membership import Alone, KafkaMembership, Membership
+from sentinel.answer_limit import limit_answers
 from sentinel.hints import BrokerGeneration, send_range
 
 logger = structlog.get_logger(__name__)
+
+# Beyond the bridge's statement_timeout, which a server that stands still cannot keep.
+ANSWER_SECONDS = 15.0
 
 
 def membership() -> Membership:
@@ -38,6 +42,7 @@ class Command(BaseCommand):
         self._stopping = False
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
+        limit_answers(seconds=ANSWER_SECONDS)
         bridge = Bridge(
             log=open_log(),
             membership=membership(),
