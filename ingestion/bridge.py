@@ -32,6 +32,7 @@ from ingestion.gaps import record_gap
 from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
+from ingestion.open_transactions import OpenTransactions
 from ingestion.suspicion import Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
@@ -79,6 +80,7 @@ class Bridge:
         self._broker_generation = broker_generation
         self._limits = limits
         self._alarms = Alarms(stalled_seconds=limits.stalled_seconds, beyond_end_seconds=limits.beyond_end_seconds)
+        self._transactions = OpenTransactions(log)
         self._discovered_at = self._remembered_at = float("-inf")
         self._generation: str | None = None
         self._active: set[int] = set()
@@ -99,6 +101,7 @@ class Bridge:
             return False
         failpoint("after_ends")
         self._alarms.look(rows, ends)
+        self._transactions.look(ends)
         dispatched = self._serve(rows, ends)
         self._remember(rows, ends)
         self._membership.report({(row.topic, row.partition): row.next_offset for row in rows})

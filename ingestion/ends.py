@@ -24,6 +24,7 @@ class EndReader:
         self._log = log
         self._clock = clock
         self._silent_until: dict[str, float] = {}
+        self._missing_said_at = float("-inf")
 
     def ends(self, partitions: Collection[Key]) -> Mapping[Key, int]:
         """Return the end of every partition that the log tells; raises `LogUnavailable` where it tells none."""
@@ -32,6 +33,17 @@ class EndReader:
             if partitions:
                 raise LogUnavailable("no topic answers")
             return {}
+        found = self._ask(asked)
+        self._say_missing({key[0] for key in asked if key not in found})
+        return found
+
+    def _say_missing(self, topics: Collection[str]) -> None:
+        """Warn of topics that are gone, or partitions that no broker leads: their ends are left out."""
+        if topics and self._clock() - self._missing_said_at >= SILENT_TOPIC_SECONDS:
+            self._missing_said_at = self._clock()
+            logger.warning("bridge.topic_unavailable", topic=", ".join(sorted(topics)), error="gone, or without leader")
+
+    def _ask(self, asked: Collection[Key]) -> Mapping[Key, int]:
         try:
             return self._log.end_offsets(asked)
         except LogUnavailable:

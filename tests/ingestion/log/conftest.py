@@ -80,6 +80,12 @@ class KafkaTopic:
             self._producer = KafkaProducer(bootstrap_servers=self.brokers, metadata_max_age_ms=500)
         return self._producer
 
+    def transactional_producer(self, **options: Any) -> Any:
+        """Return a producer that has begun no transaction yet; its caller closes it."""
+        producer = KafkaProducer(bootstrap_servers=self.brokers, transactional_id=str(uuid.uuid4()), **options)
+        producer.init_transactions()
+        return producer
+
     def delete_records(self, before: int, *, partition: int = 0) -> None:
         self.admin.delete_records({TopicPartition(self.name, partition): before})
 
@@ -97,6 +103,7 @@ class KafkaTopic:
         assert self.end() == end
 
     def close(self) -> None:
+        """Close the clients; may be called again."""
         self.log.close()
         self.admin.close()
         if self._producer is not None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer
+from structlog.testing import capture_logs
 
 from ingestion.log.kafka import KafkaLog
+from ingestion.open_transactions import OpenTransactions
 from tests.services import KafkaBroker
 
 
@@ -95,3 +97,52 @@ def test_an_open_transaction_is_not_promised_to_the_next_range(topic: Topic) -> 
     chunk = topic.log.read(topic.name, 0, 0, 2, max_bytes=1_000_000)
     assert (chunk.next_offset, chunk.end_offset) == (2, 2)
     topic.producer.abort_transaction()
+
+
+def test_records_of_an_open_transaction_are_written_and_not_readable(topic: Topic) -> None:
+    key = (topic.name, 0)
+    topic.commit(b"a")
+    topic.wait_for_end(2)
+    topic.producer.begin_transaction()
+    topic.send(b"open", b"open")
+    assert topic.log.end_offsets([key]) == {key: 2}
+    assert topic.log.written_offsets([key]) == {key: 4}
+    topic.producer.abort_transaction()
+    topic.wait_for_end(5)
+    assert topic.log.written_offsets([key]) == {key: 5}
+
+
+def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(topic: Topic) -> None:
+    key = (topic.name, 0)
+    topic.commit(b"a")
+    topic.wait_for_end(2)
+    now = 0
+    transactions = OpenTransactions(topic.log, open_seconds=90, look_seconds=10, clock=lambda: now)
+    topic.producer.begin_transaction()
+    topic.send(b"open", b"open")
+    alarms = []
+    with capture_logs() as logs:
+        for now in range(0, 121, 10):
+            topic.send(b"more")
+            alarms += [(now, found) for found in transactions.look(topic.log.end_offsets([key]))]
+    assert alarms == [(90, key), (100, key), (110, key), (120, key)]
+    assert [(entry["event"], entry["offset"], entry["seconds"]) for entry in logs] == [
+        ("partition.transaction_open", 2, 90),
+        ("partition.transaction_open", 2, 120),
+    ]
+    topic.producer.abort_transaction()
+    topic.wait_for_end(2 + 2 + 13 + 1)
+    now = 300
+    assert list(transactions.look(topic.log.end_offsets([key]))) == []
+
+
+def test_transactions_that_end_raise_no_alarm_however_many_there_are(topic: Topic) -> None:
+    key = (topic.name, 0)
+    clock = iter(range(0, 10_000, 30))
+    transactions = OpenTransactions(topic.log, open_seconds=90, look_seconds=10, clock=lambda: next(clock))
+    for committed in range(1, 11):
+        topic.producer.begin_transaction()
+        topic.send(b"open")
+        assert list(transactions.look(topic.log.end_offsets([key]))) == []
+        topic.producer.commit_transaction()
+        topic.wait_for_end(2 * committed)

@@ -1,0 +1,85 @@
+"""The alarm on a partition that an open transaction of a producer holds up.
+
+A consumer reads up to the first record of the oldest open transaction and no further, whoever wrote what comes after
+it. A producer that hangs in the middle of one (or a coordinator that lost its end) stops a partition without any lag
+that a committed end would show.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from ingestion.log.base import Log, LogUnavailable
+from ingestion.membership import Key
+
+logger = structlog.get_logger(__name__)
+
+# Kafka aborts a transaction after 60 s by default (`transaction.timeout.ms` of its producer).
+OPEN_SECONDS = 90.0
+LOOK_SECONDS = 10.0
+REPEAT_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class _Sight:
+    """The end that readers see, since when it stands below what was written, and when that was said last (seconds)."""
+
+    end: int
+    since: float
+    said_at: float = float("-inf")
+
+
+class OpenTransactions:
+    """Call `look` with every reading of the log's ends; one request more every ten seconds."""
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        open_seconds: float = OPEN_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = log
+        self._open_seconds = open_seconds
+        self._look_seconds = look_seconds
+        self._clock = clock
+        self._looked_at = float("-inf")
+        self._sights: dict[Key, _Sight] = {}
+
+    def look(self, ends: Mapping[Key, int]) -> Collection[Key]:
+        """Log an error for each partition whose end has stood below what was written for too long; return these."""
+        now = self._clock()
+        if now - self._looked_at < self._look_seconds or not ends:
+            return ()
+        self._looked_at = now
+        try:
+            written = self._log.written_offsets(list(ends))
+        except LogUnavailable:
+            return ()  # The bridge says so when it asks for the ends.
+        held_up = {key for key, end in ends.items() if written.get(key, end) > end}
+        self._sights = {key: self._sight(key, ends[key]) for key in held_up}
+        return [key for key in sorted(held_up) if self._say(key, written[key])]
+
+    def _sight(self, key: Key, end: int) -> _Sight:
+        known = self._sights.get(key)
+        return known if known is not None and known.end == end else _Sight(end, self._clock())
+
+    def _say(self, key: Key, written: int) -> bool:
+        sight, now = self._sights[key], self._clock()
+        if now - sight.since < self._open_seconds:
+            return False
+        if now - sight.said_at >= REPEAT_SECONDS:
+            sight.said_at = now
+            logger.error(
+                "partition.transaction_open",
+                partition=f"{key[0]}[{key[1]}]",
+                offset=sight.end,
+                held_up=written - sight.end,
+                seconds=round(now - sight.since),
+            )
+        return True
