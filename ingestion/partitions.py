@@ -20,6 +20,8 @@ from ingestion.models import Project
 # One maintainer at a time; a fixed number that no cursor's lock uses (those have two keys).
 MAINTENANCE_LOCK = 7_305_001
 DAYS_AHEAD = 3
+# A day of the inbox stays for so long after its end: an append that began in it may commit later, and clocks differ.
+INBOX_GRACE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,10 @@ def _create(table: str, day: date) -> str:
     return name
 
 
-def drop_expired(*, today: date | None = None) -> list[str]:
+def drop_expired(*, now: datetime | None = None) -> list[str]:
     """Drop days that are older than every project's retention, and consumed days of the inbox; return their names."""
-    today = today or datetime.now(UTC).date()
+    now = now or datetime.now(UTC)
+    today = now.date()
     dropped = []
     with _maintenance() as held:
         if not held:
@@ -113,7 +116,7 @@ def drop_expired(*, today: date | None = None) -> list[str]:
             dropped += _finish_drops(table.name)
             if table.keeps_history:
                 dropped += [_drop(table.name, day) for day in attached_days(table.name) if day < oldest]
-        dropped += _drop_consumed_inbox(today)
+        dropped += _drop_consumed_inbox((now - INBOX_GRACE).date())
     return dropped
 
 

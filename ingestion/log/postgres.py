@@ -35,12 +35,16 @@ _TAKE_OFFSETS = """
     WHERE topic = %s AND partition = %s RETURNING id, end_offset - %s
 """
 _INSERT = "INSERT INTO inbox (inbox_partition_id, log_offset, appended_at, key, value, headers) VALUES %s"
+# The budget is kept by the server: a range of large records would fill the reader's memory. Sizes stand in the row.
 _READ = """
-    SELECT record.log_offset, (extract(epoch FROM record.appended_at) * 1000)::bigint, record.key, record.value,
-           record.headers
-    FROM inbox record
-    WHERE record.inbox_partition_id = %s AND record.log_offset >= %s AND record.log_offset < %s
-    ORDER BY record.log_offset
+    SELECT log_offset, (extract(epoch FROM appended_at) * 1000)::bigint, key, value, headers
+    FROM (
+        SELECT record.*, sum(octet_length(value)) OVER (ORDER BY log_offset) - octet_length(value) AS bytes_before
+        FROM inbox record
+        WHERE inbox_partition_id = %s AND log_offset >= %s AND log_offset < %s
+    ) sized
+    WHERE bytes_before < %s OR log_offset = %s
+    ORDER BY log_offset
 """
 
 
@@ -96,20 +100,24 @@ class PostgresLog:
         row = self._rows([(topic, partition)]).get((topic, partition))
         if row is None or not row.begin_offset <= start <= row.end_offset:
             raise OffsetOutOfRange(f"{topic}[{partition}] does not hold offset {start}")
-        records: list[Record] = []
-        size = 0
+        last = min(end, row.end_offset)
         with _translated_errors(), connection.cursor() as cursor:
-            cursor.execute(_READ, [row.pk, start, min(end, row.end_offset)])
-            for offset, timestamp_ms, key, value, headers in cursor:
-                if size >= max_bytes:
-                    break
-                size += len(value)
-                records.append(Record(offset, timestamp_ms, key and bytes(key), bytes(value), _decode_headers(headers)))
-        next_offset = records[-1].offset + 1 if records else start
-        return Chunk(records, next_offset, row.end_offset)
+            cursor.execute(_READ, [row.pk, start, last, max_bytes, start])
+            records = [
+                Record(offset, timestamp_ms, key and bytes(key), bytes(value), _decode_headers(headers))
+                for offset, timestamp_ms, key, value, headers in cursor
+            ]
+        if start < last and not _is_dense(records, start):
+            # Appenders leave no holes: these rows were dropped meanwhile, or somebody deleted them.
+            raise OffsetOutOfRange(f"{topic}[{partition}] no longer holds every offset from {start} on")
+        return Chunk(records, start + len(records), row.end_offset)
 
     def close(self) -> None:
         """Nothing to release: the connection belongs to Django."""
+
+
+def _is_dense(records: Sequence[Record], start: int) -> bool:
+    return bool(records) and records[0].offset == start and records[-1].offset == start + len(records) - 1
 
 
 def _encode_headers(headers: Sequence[Header]) -> str:
