@@ -222,6 +222,25 @@ def check_crc32c() -> Iterator[Finding]:
     yield ok("crc32c", "hardware" if crc32c.hardware_based else "software, in C")
 
 
+def check_codecs() -> Iterator[Finding]:
+    """Tell whether every compression that a producer may choose can be read."""
+    from kafka import codec
+
+    available = {
+        "gzip": codec.has_gzip(),
+        "snappy": codec.has_snappy(),
+        "lz4": codec.has_lz4(),
+        "zstd": codec.has_zstd(),
+    }
+    for name, found in available.items():
+        if not found:
+            package = {"snappy": "python-snappy", "zstd": "zstandard"}.get(name, name)
+            fix = f"install the package {package} into this environment"
+            yield problem("compression", f"{name} cannot be read", fix)
+    if all(available.values()):
+        yield ok("compression", ", ".join(available))
+
+
 def check_clock() -> Iterator[Finding]:
     """Compare this machine's clock with those of PostgreSQL and Redis."""
     import redis
@@ -294,6 +313,7 @@ PROBES: dict[str, Callable[[], Iterator[Finding]]] = {
     "redis": check_redis,
     "log": check_log,
     "crc32c": check_crc32c,
+    "compression": check_codecs,
     "clock": check_clock,
     "disk": check_disk,
     "open files": check_open_files,

@@ -78,3 +78,14 @@ def test_a_probe_that_fails_does_not_hide_the_others(monkeypatch: pytest.MonkeyP
     assert (first.level, first.detail) == (Level.PROBLEM, "ZeroDivisionError: unexpected")
     assert second.level is Level.OK
     assert json.dumps({"level": second.level}) == '{"level": "ok"}'
+
+
+def test_every_compression_that_a_producer_may_choose_is_there() -> None:
+    (found,) = findings_of("compression")
+    assert (found.level, found.detail) == (Level.OK, "gzip, snappy, lz4, zstd")
+
+
+def test_a_compression_that_cannot_be_read_is_a_problem_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kafka.codec.snappy", None)
+    (found,) = findings_of("compression")
+    assert (found.level, "snappy" in found.detail, "python-snappy" in found.fix) == (Level.PROBLEM, True, True)
