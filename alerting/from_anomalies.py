@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.db import connection
 
@@ -14,14 +14,17 @@ from detection.detect import AnomalyRow
 from detection.severity import Severity
 
 
-def enqueue_alerts(project_id: int, anomalies: Sequence[AnomalyRow]) -> Enqueued:
-    """Write outbox rows for the anomalies that a rule asks for; the others are not even looked at."""
+def enqueue_alerts(project_id: int, anomalies: Sequence[AnomalyRow], *, now: datetime) -> Enqueued:
+    """Write outbox rows for the anomalies that a rule asks for; the others are not even looked at.
+
+    `now` decides what is stale: the database's clock, so that no worker's wrong one silences an alert.
+    """
     rules = load_rules([project_id]) if anomalies else []
     if not rules:
         return Enqueued()
     lowest = min(Severity(rule.min_severity).rank for rule in rules)
     candidates = [_candidate(row) for row in anomalies if Severity(row.severity).rank >= lowest]
-    return enqueue(connection.connection, candidates, rules, now=datetime.now(UTC))
+    return enqueue(connection.connection, candidates, rules, now=now)
 
 
 def _candidate(row: AnomalyRow) -> AlertCandidate:

@@ -214,14 +214,14 @@ def current_attempt(cursor: PartitionCursor) -> Dispatch:
 
 
 _LOCK_ROW = """
-    SELECT next_offset, halted_reason, stage_batches, watermark, suspect_end, strikes FROM ingestion_partitioncursor
-    WHERE id = %s FOR UPDATE NOWAIT
+    SELECT next_offset, halted_reason, stage_batches, watermark, suspect_end, strikes, now()
+    FROM ingestion_partitioncursor WHERE id = %s FOR UPDATE NOWAIT
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The cursor as it stands inside the ingest transaction, its row locked."""
+    """The cursor as it stands inside the ingest transaction, its row locked; `now` is the database's clock."""
 
     next_offset: int
     halted_reason: str
@@ -229,6 +229,7 @@ class Position:
     watermark: datetime | None
     suspect_end: int | None
     strikes: int
+    now: datetime
 
 
 def lock_position(cursor_id: int) -> Position:

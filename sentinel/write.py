@@ -63,7 +63,7 @@ def write(work: Work, position: Position, baselines: BaselineStore) -> Committed
     scorable = storable.take([place for place in stored.new if scored[place]])
     anomalies = _detect(work, scorable, state, config)
     failpoint("after_detect")
-    alerts = enqueue_alerts(cursor.project_id, anomalies)
+    alerts = enqueue_alerts(cursor.project_id, anomalies, now=position.now)
     failpoint("after_outbox")
     progress = advance_watermark(new, position.watermark)
     add_to_rollups(new, cursor_id=cursor.pk, series_ids=work.series_ids, after_window=progress.after_window)
