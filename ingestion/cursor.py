@@ -169,15 +169,17 @@ def mark_phase(task: Dispatch, phase: Phase) -> None:
         )
 
 
-def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None = None) -> None:
+def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None = None, was_sent: bool = True) -> None:
     """Record that the attempt ended without committing, by any path but death.
 
-    The next dispatch waits for `retry_seconds`, by default doubling with every dispatch of the same range.
+    The next dispatch waits for `retry_seconds`, by default doubling with every dispatch of the same range; one that
+    was not sent is none.
     """
     with connection.cursor() as sql:
         sql.execute(
             "UPDATE ingestion_partitioncursor SET ended_attempt = %s, last_error = left(%s, 300), "
-            "retry_at = now() + make_interval(secs => coalesce(%s, least(%s * 2 ^ least(dispatches - 1, 16), %s))) "
+            "retry_at = now() + make_interval(secs => coalesce(%s, least(%s * 2 ^ least(dispatches - 1, 16), %s))), "
+            "dispatches = greatest(dispatches - %s, 0) "
             "WHERE id = %s AND attempt = %s",
             [
                 task.attempt,
@@ -185,6 +187,7 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
                 retry_seconds,
                 FAILURE_RETRY_SECONDS,
                 FAILURE_RETRY_MAX_SECONDS,
+                0 if was_sent else 1,
                 task.cursor_id,
                 task.attempt,
             ],

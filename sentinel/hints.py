@@ -40,14 +40,14 @@ class RangeSender:
     def __call__(self, task: Dispatch) -> None:
         """Send the range; never raises because of Redis, and blocks for `TIMEOUT_SECONDS` at most."""
         if time.monotonic() < self._away_until:
-            cursors.end_attempt(task, error="unsent", retry_seconds=UNSENT_RETRY_SECONDS)
+            _give_back(task)
             return
         try:
             self._send(task)
         except (OperationalError, redis.RedisError, OSError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
             logger.warning("range.unsent", cursor=task.cursor_id, error=type(error).__name__)
-            cursors.end_attempt(task, error="unsent", retry_seconds=UNSENT_RETRY_SECONDS)
+            _give_back(task)
 
     @staticmethod
     def _send(task: Dispatch) -> None:
@@ -59,6 +59,10 @@ class RangeSender:
                 producer=producer,
                 retry=False,
             )
+
+
+def _give_back(task: Dispatch) -> None:
+    cursors.end_attempt(task, error="unsent", retry_seconds=UNSENT_RETRY_SECONDS, was_sent=False)
 
 
 send_range = RangeSender()

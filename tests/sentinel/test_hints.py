@@ -73,6 +73,18 @@ def test_an_unsent_range_is_dispatched_again_in_a_second(
     assert (cursor.retry_at - cursor.dispatched_at).total_seconds() < UNSENT_RETRY_SECONDS + SOON_SECONDS
 
 
+def test_what_was_never_sent_does_not_make_the_bridge_wait_longer_for_a_worker(
+    send_range: RangeSender, task: Dispatch, redis_server: RedisServer
+) -> None:
+    redis_server.kill()
+    send_range(task)
+    for _ in range(3):
+        again = cursors.dispatch(PartitionCursor.objects.get(pk=task.cursor_id), end=10)
+        assert again is not None
+        send_range(again)
+    assert PartitionCursor.objects.get(pk=task.cursor_id).dispatches == 0
+
+
 def test_an_attempt_that_was_given_up_never_starts(
     send_range: RangeSender, task: Dispatch, redis_server: RedisServer
 ) -> None:
