@@ -191,8 +191,9 @@ class Arena(Handles):
 
     def count_hits(self) -> None:
         """Count every hit of a failpoint as a fault, which lasts until each partition has committed again."""
+        hits = self.hits()
         self.wait_until_all_commit()
-        for at, _, point in self.hits():
+        for at, _, point in hits:
             seconds = self.witness.seconds_until_all_commit(at)
             self.faults.append(Fault(at, at, standstill_seconds=seconds, recovery_seconds=seconds, notes=[point]))
             print(f"row {self.row}: {point} {seconds:.2f} s")
