@@ -31,6 +31,7 @@ class Invariant(enum.StrEnum):
     OUTBOX_ONCE = "outbox_once"
     BASELINE_CACHE_EQUAL = "baseline_cache_equal"
     NOT_HALTED = "not_halted"
+    NO_DEADLOCK = "no_deadlock"
     NO_LOCK_HELD = "no_lock_held"
     NO_IDLE_TRANSACTION = "no_idle_transaction"
     QUEUE_EMPTY = "queue_empty"

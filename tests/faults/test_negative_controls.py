@@ -1,0 +1,88 @@
+"""The suite fails on variants that break one promise each: what it says of the real thing is worth something."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.faults.arena import Arena, Arenas
+from tests.faults.differences import Differences, Invariant
+from tests.faults.load import Shares
+
+pytestmark = pytest.mark.fault
+
+EVENTS = 12_000
+SMALL_BATCHES = {"SENTINEL_BATCH_RECORDS": "400"}
+# Every process of the pool dies at its second batch, in the last moment before COMMIT.
+CRASHES = {"SENTINEL_FAILPOINTS": "before_commit=kill:nth=2"}
+
+
+@contextmanager
+def broken(arenas: Arenas, variant: str, *, role: str = "worker", **options: Any) -> Iterator[Arena]:
+    """Give an arena whose worker (or bridge) is the broken variant; the other one is as it should be."""
+    other = "bridge" if role == "worker" else "worker"
+    with arenas.open(row=f"control-{variant}", fault=variant, roles=[other], environment=SMALL_BATCHES) as arena:
+        arena.start(role, prefix=[sys.executable, "-m", "tests.faults.broken", variant], **options)
+        yield arena
+
+
+def send(arena: Arena, *, events: int = EVENTS, **options: Any) -> None:
+    """Send a fixed number of events as fast as it goes."""
+    arena.start_load(per_second=None, events=events, settled=False, **options)
+    arena.load.wait()
+
+
+def caught(found: Differences, *invariants: Invariant) -> None:
+    """Assert that one of these invariants is what gives the variant away."""
+    print(found)
+    assert found.broken & set(invariants), found
+
+
+def test_baselines_published_before_the_commit_are_noticed(arenas: Arenas) -> None:
+    with broken(arenas, "redis_before_commit", environment=CRASHES) as arena:
+        send(arena)
+        caught(arena.examine(), Invariant.BASELINE_BASIS_EQUAL)
+
+
+def test_an_offset_moved_in_another_transaction_is_noticed(arenas: Arenas) -> None:
+    with broken(arenas, "offset_in_another_transaction", environment=CRASHES) as arena:
+        send(arena)
+        caught(arena.examine(), Invariant.EVERY_RECORD_ONCE, Invariant.CHAIN_OF_BATCHES)
+
+
+def test_learning_per_batch_is_noticed(arenas: Arenas) -> None:
+    with broken(arenas, "fold_per_batch") as arena:
+        send(arena)
+        caught(arena.examine(), Invariant.BASELINE_BASIS_EQUAL)
+
+
+def test_events_inserted_unsorted_are_noticed(arenas: Arenas) -> None:
+    with broken(arenas, "unsorted_insert", arguments=["--concurrency", "4"]) as arena:
+        arena.crew.stop("bridge")  # A backlog lets all partitions insert at once.
+        send(arena, events=30_000, scatter=True, shares=Shares(duplicates=1.0))
+        arena.start("bridge")
+        caught(arena.examine(), Invariant.NO_DEADLOCK)
+
+
+def test_strikes_for_any_failure_are_noticed(arenas: Arenas) -> None:
+    with broken(arenas, "strike_on_any_failure", role="bridge") as arena:
+        impatient = arena.database_url + "&options=-c%20lock_timeout%3D100ms"
+        arena.restart("worker", environment={"DATABASE_URL": impatient})
+        arena.start_load(per_second=1_000)
+        lock_events(arena.database_url, seconds=15)
+        # Good records among the dead letters, or a partition that waits for a person without need.
+        caught(arena.examine(drain_seconds=30), Invariant.NO_GOOD_RECORD_DEAD_LETTERED, Invariant.NOT_HALTED)
+
+
+def lock_events(database_url: str, *, seconds: float) -> None:
+    """Lock the table of events: every batch meets an error of the surroundings, SQLSTATE 55P03."""
+    with closing(psycopg2.connect(database_url)) as session, session.cursor() as sql:
+        sql.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        time.sleep(seconds)
+        session.rollback()
