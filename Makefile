@@ -1,7 +1,8 @@
 # Every target sets up what it needs; the second time that takes no time. ARGS="..." is handed on.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint bench lock clean
+.PHONY: help setup demo test faults soak lint bench lock clean
 ARGS ?=
+MINUTES ?= 30
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
@@ -18,6 +19,9 @@ test: setup ## run the tests against real PostgreSQL, Redis and Kafka (ARGS="tes
 
 faults: setup ## try every fault against the running pipeline (ARGS="-k row_06"), figures in .cache/faults
 	@env -u DJANGO_SETTINGS_MODULE SENTINEL_FAULTS_REPORT=$${SENTINEL_FAULTS_REPORT:-.cache/faults} .venv/bin/python -m pytest tests/faults -m fault $(ARGS)
+
+soak: setup ## random faults for MINUTES=30 under 5,000 events/s; prints its seed (SENTINEL_FAULTS_SEED repeats it)
+	@env -u DJANGO_SETTINGS_MODULE SENTINEL_SOAK_MINUTES=$(MINUTES) SENTINEL_FAULTS_REPORT=$${SENTINEL_FAULTS_REPORT:-.cache/faults} .venv/bin/python -m pytest tests/faults/test_soak.py -m soak -s $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, shellcheck, hadolint, Django's checks
 	@scripts/lint
