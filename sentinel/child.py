@@ -127,13 +127,18 @@ def rotate(path: Path, *, max_bytes: int = MAX_LOG_BYTES) -> bool:
     """Move a log of more than `max_bytes` to `<name>.1`, in place, so that its writer (who appends) needs no signal.
 
     What is written between copy and cut, a few lines at most, is lost: logs are for people, no promise rests on them.
+    Where the disk is full, all old lines are.
     """
     try:
         if path.stat().st_size <= max_bytes:
             return False
     except FileNotFoundError:
         return False
-    shutil.copyfile(path, path.with_name(path.name + ".1"))
+    kept = path.with_name(path.name + ".1")
+    try:
+        shutil.copyfile(path, kept)
+    except OSError:  # Whoever writes here must go on, and what looks after it.
+        kept.unlink(missing_ok=True)
     os.truncate(path, 0)
     return True
 

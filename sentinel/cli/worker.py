@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     concurrency = args.concurrency or max(MINIMUM_CONCURRENCY, len(os.sched_getaffinity(0)))
     app.worker_main(
         [
+            "--quiet",  # no banner: printing it to a full disk would end the worker
             "worker",
             f"--concurrency={concurrency}",
             f"--queues={settings.SENTINEL_QUEUE_INGEST},{settings.SENTINEL_QUEUE_BEAT}",

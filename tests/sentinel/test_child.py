@@ -100,6 +100,15 @@ def test_a_writer_goes_on_in_the_log_that_was_cut(tmp_path: Path) -> None:
     assert log.read_text() == "second\n"
 
 
+def test_a_log_is_cut_also_where_the_disk_takes_no_copy_of_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("too long")
+    (tmp_path / "log.1").symlink_to("/dev/full")
+    assert rotate(log, max_bytes=3)
+    assert log.read_text() == ""
+    assert not (tmp_path / "log.1").exists()
+
+
 def test_the_last_lines_of_a_log_that_is_not_there_are_none(tmp_path: Path) -> None:
     assert last_lines(tmp_path / "missing", 3) == []
 
