@@ -17,6 +17,8 @@ import pytest
 from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
 from ingestion.failpoint import WORKER_POINTS
+from ingestion.gaps import record_gap
+from ingestion.models import GapReason
 from sentinel.child import wait_until
 from tests.failpoints.bench import Bench, Topics
 from tests.failpoints.channel import Message
@@ -162,3 +164,16 @@ def test_a_worker_that_stands_still_after_its_commit_holds_nobody_up(
     assert zombie.answer("outcome", "raised")
     bench.queue.clear()
     assert picture(bench.cursor.pk) == reference
+
+
+def test_a_range_whose_cursor_was_moved_while_it_was_prepared_is_stale(bench: Bench) -> None:
+    new_bridge(bench.queue.append).step()
+    worker = bench.worker("before_transaction=freeze")
+    assert set(worker.ingest(bench.queue.popleft())) == {"stopped"}
+    assert record_gap(bench.cursor, until=150, reason=GapReason.RETENTION)
+    worker.thaw()
+    assert worker.answer("outcome", "raised") == {"outcome": "stale"}
+    assert (bench.batches(), bench.gaps(), bench.cursor.next_offset) == ([], [(0, 150)], 150)
+    assert picture(bench.cursor.pk)["events"] == []
+    bench.drain(bench.worker())
+    check_settled(bench.cursor.pk)
