@@ -45,7 +45,6 @@ def commit(work: Work, baselines: BaselineStore, *, needs_proof: bool = False) -
             raise
         logger.warning("ingest.commit_unanswered", cursor=work.cursor.pk, start=work.task.start, error=described(error))
         committed = replace(committed, lost_lock=True)
-    failpoint("after_commit")
     return committed
 
 

@@ -132,6 +132,7 @@ class Pipeline:
         cursors.mark_phase(task, Phase.STORE)
         with stage(Phase.STORE):
             committed = self._committed(cursor, task, part, prepared)
+        failpoint("after_commit")
         failpoint("before_redis")
         self._baselines.publish(
             committed.state,
