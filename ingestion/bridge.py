@@ -12,9 +12,10 @@ One thread; every call has a time limit. Each step:
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -33,7 +34,7 @@ from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
 from ingestion.open_transactions import OpenTransactions
-from ingestion.suspicion import Suspicion, range_end
+from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
 
@@ -193,10 +194,10 @@ class Bridge:
         if row.next_offset < beginning:
             record_gap(row, until=beginning, reason=GapReason.RETENTION)
             return False
+        if decision.action is Action.SET_ASIDE:
+            decision = _proven(row, decision)
         if decision.action is Action.HALT:
             return self._halt(row, decision.halt)
-        if decision.action is Action.SET_ASIDE and not cursors.build_has_proved_itself(row):
-            return self._halt(row, HaltReason.POISONED_BUILD)
         if decision.action is Action.TERMINATE_THEN_DISPATCH:
             cursors.terminate_backend(row)
         return self._dispatch(row, end, decision)
@@ -250,6 +251,19 @@ def _may_have_died(row: PartitionCursor) -> bool:
     if row.death_signal is not None:
         return True
     return (_db_now(row) - row.started_at).total_seconds() > LOOK_AFTER_SECONDS
+
+
+def _proven(row: PartitionCursor, decision: Decision) -> Decision:
+    """Return what to do about a record that has killed often enough: set it aside only if nothing else may be to blame."""
+    if not cursors.build_has_proved_itself(row):
+        return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD)
+    is_doubtful = row.death_signal == signal.SIGKILL and row.condemned_offset != row.next_offset
+    if not is_doubtful or not cursors.innocents_have_died(within_seconds=INNOCENCE_SECONDS):
+        return decision
+    assert decision.suspicion is not None
+    if decision.suspicion.is_doubtful:
+        return replace(decision, action=Action.HALT, halt=HaltReason.UNEXPLAINED_DEATHS)
+    return replace(decision, action=Action.DISPATCH)
 
 
 def _is_served(row: PartitionCursor, owned: set[Key] | None) -> bool:

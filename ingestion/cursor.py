@@ -251,6 +251,8 @@ _ADVANCE = """
         suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = 0, lone_deaths = 0,
         suspected_at = CASE WHEN %(suspect_end)s IS NULL THEN NULL ELSE suspected_at END,
         suspected_build = CASE WHEN %(suspect_end)s IS NULL THEN '' ELSE suspected_build END,
+        spared_at = CASE WHEN ingestion_partitioncursor.strikes > 0 AND condemned_offset IS NULL AND %(suspect_end)s IS NULL
+            THEN now() ELSE spared_at END,
         condemned_offset = NULL, log_end = %(end_offset)s, log_end_at = now(),
         attempt = attempt + %(hand_over)s, dispatches = %(hand_over)s,
         dispatched_end = CASE WHEN %(hand_over)s = 1 THEN %(dispatched_end)s ELSE dispatched_end END,
@@ -346,6 +348,18 @@ def build_has_proved_itself(cursor: PartitionCursor, *, since: datetime | None =
     """
     with connection.cursor() as sql:
         sql.execute(_PROVED, [since or cursor.suspected_at, cursor.build])
+        return bool(sql.fetchone()[0])
+
+
+_INNOCENT = (
+    "SELECT EXISTS (SELECT 1 FROM ingestion_partitioncursor WHERE spared_at > now() - make_interval(secs => %s))"
+)
+
+
+def innocents_have_died(*, within_seconds: float) -> bool:
+    """Tell whether some worker died lately on records that were ingested afterwards: something else kills as well."""
+    with connection.cursor() as sql:
+        sql.execute(_INNOCENT, [within_seconds])
         return bool(sql.fetchone()[0])
 
 

@@ -20,6 +20,10 @@ STRIKING_SIGNALS = frozenset(
     }
 )  # fmt: skip
 STRIKES_TO_SET_ASIDE = 3
+# SIGKILL is what the OOM killer sends to whom it likes. Where workers die on innocent records too, it proves nothing: so
+# many on one record make a person look.
+DOUBTFUL_STRIKES_TO_HALT = 8
+INNOCENCE_SECONDS = 600.0
 # Deaths that nobody saw the cause of: a host or a whole process tree was lost.
 UNSEEN_DEATHS_TO_HALT = 5
 
@@ -42,6 +46,11 @@ class Suspicion:
     def may_set_aside(self) -> bool:
         """Tell whether the record alone has killed often enough; the build must still prove itself elsewhere."""
         return self.lone_strikes >= STRIKES_TO_SET_ASIDE
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Tell whether doubtful deaths are so many that a person has to look."""
+        return self.lone_strikes >= DOUBTFUL_STRIKES_TO_HALT
 
     @property
     def kills_unread(self) -> bool:

@@ -74,6 +74,9 @@ class PartitionCursor(models.Model):
     lone_deaths = models.PositiveSmallIntegerField(
         default=0, help_text="Deaths that nobody saw the cause of, on the one record at next_offset."
     )
+    spared_at = models.DateTimeField(
+        null=True, help_text="When suspected records last committed after all: their worker had died of something else."
+    )
     condemned_offset = models.BigIntegerField(
         null=True, help_text="This record is set aside unread: it has killed its worker three times alone."
     )

@@ -111,18 +111,18 @@ class Bench:
             strikes=cursor.strikes,
         )
 
-    def play_poison(self, offset: int) -> int:
+    def play_poison(self, offset: int, *, death_signal: int = signal.SIGKILL) -> int:
         """Play workers that die on one record until the bridge stops sending or condemns it; return the deaths."""
         deaths = 0
         task = self.step()
         while task is not None and self.cursor.condemned_offset is None:
             if task.start <= offset < task.end:
                 deaths += 1
-                self.die(task, signal.SIGKILL)
+                self.die(task, death_signal)
                 task = self.step()
             else:
                 task = self.commit(task) or self.step()
-            assert deaths < 20, "the poison was not found"
+            assert deaths < 25, "the poison was not found"
         return deaths
 
 
@@ -147,6 +147,29 @@ def test_a_build_that_has_ingested_nothing_since_halts_instead_of_setting_aside(
     assert cursor.condemned_offset is None
     assert cursor.halted_because == HaltReason.POISONED_BUILD
     assert cursor.halted_at is not None
+
+
+def play_an_innocent_death(bench: Bench) -> None:
+    """Let a worker be killed on a range that commits afterwards."""
+    bench.append(10)
+    bench.die(bench.next(), signal.SIGKILL)
+    bench.commit(bench.next())
+
+
+def test_where_innocent_records_die_too_being_killed_sets_no_record_aside(bench: Bench) -> None:
+    play_an_innocent_death(bench)
+    bench.append(90)
+    assert bench.play_poison(71) > 12
+    cursor = bench.cursor
+    assert cursor.condemned_offset is None
+    assert (cursor.next_offset, cursor.halted_because) == (71, HaltReason.UNEXPLAINED_DEATHS)
+
+
+def test_where_innocent_records_die_too_a_crash_of_its_own_still_sets_a_record_aside(bench: Bench) -> None:
+    play_an_innocent_death(bench)
+    bench.append(90)
+    bench.play_poison(71, death_signal=signal.SIGSEGV)
+    assert bench.cursor.condemned_offset == 71
 
 
 def test_a_death_that_no_record_causes_leaves_no_strike(bench: Bench) -> None:
