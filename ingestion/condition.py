@@ -294,8 +294,9 @@ def _suspicion(cursor: CursorRow) -> str:
     if cursor.condemned_offset == cursor.next_offset:
         return f"record {cursor.next_offset} has killed its worker three times alone and is being set aside"
     if cursor.suspect_end == cursor.next_offset + 1:
+        seen = min(cursor.lone_strikes, STRIKES_TO_SET_ASIDE)
         unseen = f", {_count(cursor.lone_deaths, 'death')} that nobody saw" if cursor.lone_deaths else ""
-        return f"record {cursor.next_offset} kills its worker: {cursor.lone_strikes} of {STRIKES_TO_SET_ASIDE} strikes{unseen}"
+        return f"record {cursor.next_offset} kills its worker: {seen} of {STRIKES_TO_SET_ASIDE} strikes{unseen}"
     span = f"[{cursor.next_offset}, {cursor.suspect_end})"
     return f"a record in {span} kills its worker: {_count(cursor.strikes, 'strike')}; the range is being halved"
 

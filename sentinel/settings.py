@@ -81,6 +81,10 @@ ROLE_TIMEOUTS_MS = {
 _SESSION = "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}".format(
     *ROLE_TIMEOUTS_MS.get(ROLE, ROLE_TIMEOUTS_MS["cli"])
 ) + (" -c client_connection_check_interval=1000" if ROLE == "worker" else "")
+# The server's side of the connection: the session of a host that is lost ends within half a minute, and with it its locks.
+_SESSION += (
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=20000"
+)
 
 _default_database = env.database("DATABASE_URL", "postgresql://localhost/sentinel")
 _default_database["OPTIONS"] = {

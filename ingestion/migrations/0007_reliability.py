@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                     ("other_cluster", "The brokers belong to another Kafka cluster"),
                     ("beyond_end", "The cursor stands beyond the end of the log"),
                     ("poisoned_build", "A worker dies on a record, and its build has ingested nothing since"),
-                    ("unexplained_deaths", "Workers die on one record, and nobody saw how"),
+                    ("unexplained_deaths", "Workers die on one record, and nothing proves that it is the record"),
                     ("bad_deploy", "A new build rejects far more records than the one before it"),
                     ("events_missing", "Stored events that the baselines are rebuilt from are gone"),
                     ("config_missing", "The configuration that a batch was scored with is gone"),

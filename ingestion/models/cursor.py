@@ -24,7 +24,7 @@ class HaltReason(models.TextChoices):
     OTHER_CLUSTER = "other_cluster", "The brokers belong to another Kafka cluster"
     BEYOND_END = "beyond_end", "The cursor stands beyond the end of the log"
     POISONED_BUILD = "poisoned_build", "A worker dies on a record, and its build has ingested nothing since"
-    UNEXPLAINED_DEATHS = "unexplained_deaths", "Workers die on one record, and nobody saw how"
+    UNEXPLAINED_DEATHS = "unexplained_deaths", "Workers die on one record, and nothing proves that it is the record"
     BAD_DEPLOY = "bad_deploy", "A new build rejects far more records than the one before it"
     EVENTS_MISSING = "events_missing", "Stored events that the baselines are rebuilt from are gone"
     CONFIG_MISSING = "config_missing", "The configuration that a batch was scored with is gone"

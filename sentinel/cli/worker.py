@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
         notify_ready()
 
     worker_ready.connect(announce, weak=False)
+    _load_before_fork()
     concurrency = args.concurrency or max(MINIMUM_CONCURRENCY, len(os.sched_getaffinity(0)))
     app.worker_main(
         [
@@ -48,3 +49,12 @@ def run(args: argparse.Namespace) -> int:
     )
     # The stubs are wrong: after a clean stop it returns.
     return 0  # type: ignore[unreachable]
+
+
+def _load_before_fork() -> None:
+    """Do once in the parent what each process would otherwise do within its first transaction."""
+    import numpy.ma  # noqa: F401
+
+    from sentinel.build import build_id
+
+    build_id()
