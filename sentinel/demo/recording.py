@@ -47,11 +47,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is not sent; `message` names field and reason, never content."""
+    """A row that is not sent: a `RejectReason`; `message` names field and reason, never content."""
 
     line: int
     field: str
-    reason: RejectReason
+    reason: str
     message: str
 
 
