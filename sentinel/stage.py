@@ -9,6 +9,7 @@ from ingestion import metrics
 from ingestion.models.cursor import Phase
 from ingestion.reject import SetAsideReason
 from sentinel.bisection import SetAside, StageFailed
+from sentinel.exhaustion import exhausted
 from sentinel.outcome import Outcome, described, is_about_records, outcome_of
 
 
@@ -28,7 +29,8 @@ def stage(phase: Phase) -> Iterator[None]:
     except StageFailed:
         raise
     except Exception as error:
-        if is_about_records(error):
+        # Whoever gets no memory at all breaks on any record.
+        if is_about_records(error) and not (isinstance(error, MemoryError) and exhausted()):
             raise StageFailed(phase, error) from error
         raise
 

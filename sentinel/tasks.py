@@ -9,7 +9,6 @@ from celery import shared_task
 from django.conf import settings
 from django.db import close_old_connections
 
-import sentinel.worker_process  # noqa: F401  # for its signals
 from alerting import retention as alert_retention
 from detection.baselines import BaselineStore
 from detection.checkpoint import checkpoint_offsets
@@ -17,20 +16,28 @@ from ingestion import partitions, retention
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
 from sentinel.cpu_limit import cpu_limit
-from sentinel.outcome import described
+from sentinel.exhaustion import end_worker_if_exhausted
+from sentinel.outcome import Outcome, described
 from sentinel.pipeline import pipeline
+from sentinel.worker_process import parent_pid
 
 logger = structlog.get_logger(__name__)
+
+# Nothing failed, or not for want of anything.
+SETTLED = frozenset({Outcome.COMMITTED, Outcome.STALE, Outcome.BUSY, Outcome.HALTED})
 
 
 @shared_task(name="sentinel.ingest_range", ignore_result=True)
 def ingest_range(cursor_id: int, start: int, end: int, attempt: int) -> None:
     """Ingest one range of the log (`sentinel.pipeline`)."""
+    outcome = None
     try:
         with cpu_limit(seconds=settings.SENTINEL_RECORD_CPU_SECONDS):
-            pipeline().ingest(Dispatch(cursor_id, start, end, attempt))
+            outcome = pipeline().ingest(Dispatch(cursor_id, start, end, attempt))
     except Exception as error:  # noqa: BLE001  # The task boundary: a MemoryError beyond it kills the worker's parent.
         logger.error("ingest.failed", cursor=cursor_id, start=start, attempt=attempt, error=described(error))
+    if outcome not in SETTLED:
+        end_worker_if_exhausted(parent=parent_pid())
 
 
 @shared_task(name="sentinel.housekeeping.ensure_partitions", ignore_result=True)

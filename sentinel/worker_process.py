@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import signal
 from typing import Any
@@ -17,10 +18,19 @@ COLLECT_AFTER = (100_000, 50, 50)
 # the parent itself dies they are killed (Celery sets the parent-death signal).
 FOR_THE_PARENT = (signal.SIGTERM, signal.SIGHUP)
 
+_parent: int | None = None
+
+
+def parent_pid() -> int | None:
+    """Return the worker that this process of a pool belongs to; None in any other process."""
+    return _parent
+
 
 @worker_process_init.connect
 def prepare(**_: Any) -> None:
     """Share nothing with the parent: its database connection is closed, its objects are never collected here."""
+    global _parent
+    _parent = os.getppid()
     for number in FOR_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
