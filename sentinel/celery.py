@@ -24,6 +24,8 @@ app.conf.update(
     },
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    # A full Redis refuses what a worker writes when it takes a task; the worker would end.
+    broker_channel_error_retry=True,
     worker_consumer="sentinel.consumer:Consumer",
     worker_pool="sentinel.pool:TaskPool",
     # On a busy machine a process takes long to start; killing it starts it anew, which takes no less.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import redis
 import structlog
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer as CeleryConsumer
@@ -34,6 +36,12 @@ class Consumer(CeleryConsumer):
             interval_max=RECONNECT_SECONDS,
         )
         return super().ensure_connected(conn)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Pause where Redis answers but refuses, such as a full one: Celery would connect again several times a second."""
+        super().on_connection_error_after_connected(exc)
+        if isinstance(exc, redis.ResponseError):
+            time.sleep(RECONNECT_SECONDS)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """Drop a message that Celery cannot take apart: the bridge dispatches its range again.

@@ -29,7 +29,9 @@ def test_row_11_a_full_redis_makes_ingestion_wait_and_says_so(arenas: Arenas) ->
             client.config_set("maxmemory", 0)
             client.delete("filler")
             fault.back()
+        restarts = arena.crew.record("worker").restarts
         figures = arena.finish()
     assert {item["runbook"] for item in told} == {"docs/runbooks/redis-away.md"}
+    assert restarts == 0
     assert figures.recovery_max_seconds is not None
     assert figures.recovery_max_seconds <= BOUND_SECONDS * arena.slowness
