@@ -136,8 +136,20 @@ class Bridge:
         """Keep the ends of partitions that stand still: people see the lag without asking the broker."""
         if time.monotonic() - self._remembered_at >= REMEMBER_SECONDS:
             self._remembered_at = time.monotonic()
-            seen = {row.pk: ends.get((row.topic, row.partition)) for row in rows}
+            seen = {row.pk: ends.get((row.topic, row.partition)) for row in self._unreplaced(rows)}
             cursors.remember_ends({pk: end for pk, end in seen.items() if end is not None})
+
+    def _unreplaced(self, rows: Sequence[PartitionCursor]) -> Sequence[PartitionCursor]:
+        """Leave out partitions of topics that were recreated since the last look: their ends are those of others.
+
+        What a gap of theirs will say is lost reaches to the last end of their own.
+        """
+        try:
+            found = self._log.partitions({row.topic for row in rows})
+        except LogUnavailable:
+            return []
+        there = {(item.cluster_id, item.topic_id, item.partition) for item in found}
+        return [row for row in rows if (row.cluster_id, row.topic_id, row.partition) in there]
 
     # --- one partition -----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,20 @@ class Mill:
         self.pipeline.close()
 
 
+class RecreatedMeanwhile(KafkaLog):
+    """The log of a topic that is deleted and created again after its partitions were listed."""
+
+    def __init__(self, topic: KafkaTopic) -> None:
+        super().__init__(topic.brokers.split(","), security={}, request_timeout_seconds=10)
+        self._topic: KafkaTopic | None = topic
+
+    def end_offsets(self, partitions: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        if self._topic is not None:
+            self._topic.recreate()
+            self._topic = None
+        return super().end_offsets(partitions)
+
+
 @pytest.fixture
 def mill(transactional_db: None, redis_url: str, topic: KafkaTopic) -> Iterator[Mill]:
     found = Mill(topic)
@@ -158,6 +172,21 @@ def test_a_recreated_topic_is_read_from_its_beginning_and_the_old_cursor_closed(
     assert (gap.start_offset, gap.end_offset, gap.reason) == (10, 25, GapReason.TOPIC_RECREATED)
     assert [entry["event"] for entry in logs].count("partition.closed") == 1
     assert mill.stored == 13
+
+
+def test_a_topic_recreated_between_two_looks_leaves_a_gap_up_to_its_own_end(mill: Mill) -> None:
+    mill.topic.append(*events(0, 10))
+    mill.run_until(lambda: mill.stored == 10)
+    mill.topic.append(*events(10, 25))
+    mill.dispatch()
+    assert mill.cursor.log_end == 25
+    # A bridge asks for the ends of the topic that it knows, and gets those of the one in its place.
+    bridge = mill.new_bridge(RecreatedMeanwhile(mill.topic))
+    bridge.step()
+    bridge.close()
+    mill.run_until(lambda: len(mill.cursors) == 2)
+    (gap,) = Gap.objects.filter(cursor=mill.cursor)
+    assert (gap.start_offset, gap.end_offset, gap.reason) == (10, 25, GapReason.TOPIC_RECREATED)
 
 
 def test_a_topic_recreated_with_fewer_partitions_closes_what_is_gone(
