@@ -15,6 +15,7 @@ from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
 from ingestion.reject import SetAsideReason
 from sentinel.bisection import Part, SetAside
+from sentinel.exhaustion import exhausted
 from sentinel.outcome import Outcome, described, halt_reason, outcome_of
 
 logger = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ def _told(task: Dispatch, error: Exception, outcome: Outcome) -> None:
             else:
                 cursors.end_attempt(task, error=f"{outcome}: {described(error)}")
         except (DatabaseError, InterfaceError):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or exhausted():
                 raise
             time.sleep(PAUSE_SECONDS)
         else:
