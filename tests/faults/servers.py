@@ -181,17 +181,17 @@ class Servers:
             with connection.cursor() as sql:
                 sql.execute(statement)
 
-    def create_topic(self, name: str, *, partitions: int) -> None:
-        with closing(self.admin()) as admin:
+    def create_topic(self, name: str, *, partitions: int, brokers: str | None = None) -> None:
+        with closing(self.admin(brokers)) as admin:
             admin.create_topics({name: {"num_partitions": partitions, "replication_factor": 1}})
 
     def delete_topic(self, name: str) -> None:
         with closing(self.admin()) as admin, suppress(KafkaError):
             admin.delete_topics([name])
 
-    def admin(self) -> KafkaAdminClient:
-        """Return a client for what the broker is asked to do to a topic; close it."""
-        return KafkaAdminClient(bootstrap_servers=self.kafka.url)
+    def admin(self, brokers: str | None = None) -> KafkaAdminClient:
+        """Return a client for what the broker, or another one, is asked to do to a topic; close it."""
+        return KafkaAdminClient(bootstrap_servers=brokers or self.kafka.url)
 
     def redis_client(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis.url, socket_timeout=5)

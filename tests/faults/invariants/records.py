@@ -53,7 +53,7 @@ class _Partition:
         self._check_letters()
         self._check_late()
         self._check_batches()
-        if self._cursor.halted_because:
+        if self._cursor.halted_because and not self._cursor.is_closed:
             self._found.add(Invariant.NOT_HALTED, f"{self._name} {self._cursor.halted_because}")
 
     def _ingested(self, offsets: Ints) -> Ints:
