@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from ingestion.deaths import worker_name
 from ingestion.known_projects import known_project
@@ -97,15 +97,26 @@ def holding_lock(cursor_id: int) -> Iterator[bool]:
 
     A process that dies loses it with its connection, which is how the bridge knows.
     """
-    with connection.cursor() as sql:
-        sql.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, cursor_id])
-        held = bool(sql.fetchone()[0])
+    try:
+        held = _try_lock(cursor_id)
+    except (OperationalError, InterfaceError):
+        # Sessions that end while their worker is idle, as when PostgreSQL is restarted, are noticed only here.
+        if connection.is_usable():
+            raise
+        connection.close()
+        held = _try_lock(cursor_id)
     try:
         yield held
     finally:
         if held and connection.connection is not None and not connection.connection.closed:
             with connection.cursor() as sql:
                 sql.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, cursor_id])
+
+
+def _try_lock(cursor_id: int) -> bool:
+    with connection.cursor() as sql:
+        sql.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, cursor_id])
+        return bool(sql.fetchone()[0])
 
 
 def held_locks() -> dict[int, datetime]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 from django.db import connection
 
@@ -40,6 +41,19 @@ def test_a_finished_attempt_holds_no_lock(partition: Partition, worker: Worker) 
     partition.append(event(1))
     worker.drain(partition, batch_records=1)
     assert partition.cursor_id not in cursors.held_locks()
+
+
+def test_a_session_that_ended_while_its_worker_was_idle_costs_no_attempt(partition: Partition, worker: Worker) -> None:
+    partition.append(event(1))
+    task = cursors.dispatch(partition.cursor, end=1)
+    assert task is not None
+    with connection.cursor() as sql:
+        sql.execute("SELECT pg_backend_pid()")
+        (pid,) = sql.fetchone()
+    with closing(connection.copy()) as other, other.cursor() as sql:
+        sql.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    assert worker.pipeline.ingest(task) is Outcome.COMMITTED
+    assert partition.cursor.next_offset == 1
 
 
 def test_two_dispatchers_never_both_win(partition: Partition) -> None:
