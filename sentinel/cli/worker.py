@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 NAME = "worker"
@@ -32,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         notify_ready()
 
     worker_ready.connect(announce, weak=False)
+    celery_worker: Any = import_module("celery.apps.worker")
+    celery_worker.safe_say = _unfailing(celery_worker.safe_say)
     _load_before_fork()
     concurrency = args.concurrency or max(MINIMUM_CONCURRENCY, len(os.sched_getaffinity(0)))
     app.worker_main(
@@ -58,3 +63,13 @@ def _load_before_fork() -> None:
     from sentinel.build import build_id
 
     build_id()
+
+
+def _unfailing(say: Callable[..., None]) -> Callable[..., None]:
+    """Return Celery's way to say that it stops, which is part of its signal handlers: a full disk must not break them."""
+
+    def say_if_possible(*arguments: Any) -> None:
+        with suppress(OSError):
+            say(*arguments)
+
+    return say_if_possible

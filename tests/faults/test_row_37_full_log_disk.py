@@ -39,6 +39,7 @@ def test_row_37_a_full_log_disk_stops_nothing(arenas: Arenas) -> None:
             arena.kill("worker")
             arena.wait_until_back("worker")
         figures = arena.finish()
+        assert not arena.remarks  # Nobody had to be killed in the end.
     assert figures.recovery_max_seconds is not None
     assert figures.recovery_max_seconds <= BOUND_SECONDS * arena.slowness
 
