@@ -126,12 +126,13 @@ class Handles:
     def busy_child(self, name: str = "worker") -> tuple[psutil.Process, str]:
         """Suspend a child of a worker in the middle of a batch; return it, stopped, and the phase it is in."""
         for _ in range(300):
-            with suppress(psutil.NoSuchProcess):  # Not every child lives for long.
+            with suppress(psutil.NoSuchProcess, IndexError):  # Not every child lives for long.
                 child = self.random.choice(self.crew.children(name))
                 child.suspend()
                 before = self.witness.at_work().get(child.pid)
                 time.sleep(STILL_SECONDS)
-                if before is not None and self.witness.at_work().get(child.pid) == before:
+                is_stopped = child.status() == psutil.STATUS_STOPPED  # and not dead
+                if is_stopped and before is not None and self.witness.at_work().get(child.pid) == before:
                     return child, before[-1]
                 child.resume()
             time.sleep(0.02 + 0.05 * self.random.random())
