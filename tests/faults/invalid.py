@@ -42,6 +42,7 @@ def late(value: bytes) -> bytes:
     return re.sub(rb'"timestamp":"\d{4}', b'"timestamp":"2019', value, count=1)
 
 
-def poisoned(value: bytes) -> bytes:
-    """Return a valid event with the mark of poison: a failpoint or a fault of the row's own makes it kill."""
-    return value.replace(b'"metadata":{', b'"metadata":{"mark":"' + POISON_MARK + b'",', 1)
+def poisoned(value: bytes, *, action: str = "") -> bytes:
+    """Return a valid event with the mark of poison, to which `tests.faults.poison` does this or what it does to all."""
+    mark = POISON_MARK + (f"={action}".encode() if action else b"")
+    return value.replace(b'"metadata":{', b'"metadata":{"mark":"' + mark + b'",', 1)
