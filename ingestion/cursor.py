@@ -109,14 +109,22 @@ def holding_lock(cursor_id: int) -> Iterator[bool]:
         yield held
     finally:
         if held and connection.connection is not None and not connection.connection.closed:
-            with connection.cursor() as sql:
-                sql.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, cursor_id])
+            _unlock(cursor_id)
 
 
 def _try_lock(cursor_id: int) -> bool:
     with connection.cursor() as sql:
         sql.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, cursor_id])
         return bool(sql.fetchone()[0])
+
+
+def _unlock(cursor_id: int) -> None:
+    try:
+        with connection.cursor() as sql:
+            sql.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, cursor_id])
+    except (OperationalError, InterfaceError):
+        # The lock ends with its session. What was committed stays committed, and its next range must be sent.
+        connection.close()
 
 
 def held_locks() -> dict[int, datetime]:

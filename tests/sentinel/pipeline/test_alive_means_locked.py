@@ -47,13 +47,26 @@ def test_a_session_that_ended_while_its_worker_was_idle_costs_no_attempt(partiti
     partition.append(event(1))
     task = cursors.dispatch(partition.cursor, end=1)
     assert task is not None
+    end_session()
+    assert worker.pipeline.ingest(task) is Outcome.COMMITTED
+    assert partition.cursor.next_offset == 1
+
+
+def test_a_session_that_ends_after_the_commit_takes_the_lock_and_no_more(partition: Partition) -> None:
+    with cursors.holding_lock(partition.cursor_id) as held:
+        assert held
+        end_session()
+    connection.close()
+    assert partition.cursor_id not in cursors.held_locks()
+
+
+def end_session() -> None:
+    """End this test's database session from another one, as an administrator or a restart does."""
     with connection.cursor() as sql:
         sql.execute("SELECT pg_backend_pid()")
         (pid,) = sql.fetchone()
     with closing(connection.copy()) as other, other.cursor() as sql:
         sql.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
-    assert worker.pipeline.ingest(task) is Outcome.COMMITTED
-    assert partition.cursor.next_offset == 1
 
 
 def test_two_dispatchers_never_both_win(partition: Partition) -> None:
