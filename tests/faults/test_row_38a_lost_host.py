@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.arena import Arena, Arenas
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.quick]
 
 TIME_LIMIT_SECONDS = 5
 # When the bridge ends a session: five seconds after the worker's own time limit.

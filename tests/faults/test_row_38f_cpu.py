@@ -10,7 +10,7 @@ from tests.faults.arena import Arenas
 from tests.faults.invalid import poisoned
 from tests.faults.load import Kind
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.quick]
 
 # Less to halve, and less to burn each time.
 LIMITS = {"SENTINEL_BATCH_RECORDS": "100", "SENTINEL_RECORD_CPU_SECONDS": "1"}
