@@ -30,5 +30,5 @@ def test_row_17_a_session_may_end_at_any_time(arenas: Arenas) -> None:
                 time.sleep(BETWEEN_SECONDS)
         figures = arena.finish()
     assert len(fault.notes) == SESSIONS
-    assert figures.standstill_max_seconds is not None
-    assert figures.standstill_max_seconds <= BOUND_SECONDS * arena.slowness
+    assert figures.recovery_max_seconds is not None
+    assert figures.recovery_max_seconds <= BOUND_SECONDS * arena.slowness
