@@ -111,10 +111,11 @@ class KafkaMembership:
         wanted = frozenset(topics)
         if not wanted or (wanted == self._topics and self._consumer is not None):
             return
+        # Other topics need a new seat: a leader that joins again because its own topics changed may never be seated.
+        self.leave()
         try:
-            if self._consumer is None:
-                self._consumer = make_client(KafkaConsumer, **self._options)
-                self._seated_at = time.monotonic()
+            self._consumer = make_client(KafkaConsumer, **self._options)
+            self._seated_at = time.monotonic()
             self._consumer.subscribe(sorted(wanted))
             self._topics = wanted
         except KafkaError as error:
