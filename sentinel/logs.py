@@ -36,7 +36,8 @@ def configure(options: dict[str, Any]) -> None:
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        # A logger that was used before would keep what `structlog.testing.capture_logs` replaces; lines are few.
+        cache_logger_on_first_use=False,
     )
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,

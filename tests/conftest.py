@@ -8,7 +8,6 @@ from pathlib import Path
 
 import django
 import pytest
-import structlog
 
 from tests.services import KafkaBroker, RedisServer, TestServices
 
@@ -20,8 +19,6 @@ if os.environ.get("DJANGO_SETTINGS_MODULE"):
 SERVICES = TestServices()
 SERVICES.set_environment()
 django.setup()
-# A logger that was used before would keep what `structlog.testing.capture_logs` replaces.
-structlog.configure(cache_logger_on_first_use=False)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
