@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import structlog
 
 from ingestion import cursor as cursors
+from ingestion.condition import STALLED_SECONDS
 from ingestion.membership import Key
 from ingestion.models import HaltReason, PartitionCursor
 
 logger = structlog.get_logger(__name__)
 
-STALLED_SECONDS = 60.0
 # A clean leader election can show a shorter log for a moment.
 BEYOND_END_SECONDS = 60.0
 REPEAT_SECONDS = 30.0

@@ -23,7 +23,8 @@ from django.db.models.functions import Now
 
 from ingestion import cursor as cursors
 from ingestion import metrics
-from ingestion.alarm import BEYOND_END_SECONDS, STALLED_SECONDS, Alarms
+from ingestion.alarm import BEYOND_END_SECONDS, Alarms
+from ingestion.condition import STALLED_SECONDS
 from ingestion.cursor import Dispatch
 from ingestion.discovery import discover
 from ingestion.dispatch import Action, Because, Decision, decide
