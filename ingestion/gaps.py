@@ -9,19 +9,17 @@ from __future__ import annotations
 import structlog
 from django.db import connection
 
+from ingestion.cursor import BEGUN_ANEW
 from ingestion.failpoint import failpoint
 from ingestion.models import GapReason, PartitionCursor
 
 logger = structlog.get_logger(__name__)
 
 # The gap and the cursor's move are one statement; whoever has moved the cursor meanwhile wins.
-_RECORD = """
+_RECORD = f"""
     WITH moved AS (
         UPDATE ingestion_partitioncursor
-        SET next_offset = %(until)s, ended_attempt = attempt, started_at = NULL, phase = '', retry_at = NULL,
-            range_since = NULL, dispatches = 0, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
-            suspect_end = NULL, strikes = 0, lone_strikes = 0, lone_deaths = 0, suspected_at = NULL,
-            suspected_build = '', condemned_offset = NULL,
+        SET next_offset = %(until)s, {BEGUN_ANEW}, condemned_offset = NULL,
             closed_at = CASE WHEN %(close)s THEN now() ELSE closed_at END
         WHERE id = (
             SELECT id FROM ingestion_partitioncursor

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 from django.db import connection
 
+from ingestion.cursor import BEGUN_ANEW
 from ingestion.models import HaltReason, PartitionCursor
 from ingestion.read import last_batch
 
@@ -31,15 +32,12 @@ class Choice:
 
 _DEATHS = frozenset({HaltReason.POISONED_BUILD.value, HaltReason.UNEXPLAINED_DEATHS.value})
 
-_RESUME = """
+_RESUME = f"""
     UPDATE ingestion_partitioncursor
-    SET halted_because = '', halted_reason = '', halted_at = NULL,
-        suspect_end = NULL, suspected_at = NULL, suspected_build = '', strikes = 0, lone_strikes = 0, lone_deaths = 0,
+    SET halted_because = '', halted_reason = '', halted_at = NULL, last_error = '', {BEGUN_ANEW},
         condemned_offset = CASE WHEN %(set_aside)s THEN next_offset END,
         trusted_batch_id = coalesce(%(trusted_batch_id)s, trusted_batch_id),
-        accepted_build = CASE WHEN %(accept_build)s THEN build ELSE accepted_build END,
-        ended_attempt = attempt, started_at = NULL, phase = '', backend_pid = NULL, backend_start = NULL,
-        death_signal = NULL, last_error = '', retry_at = NULL, dispatches = 0, range_since = NULL
+        accepted_build = CASE WHEN %(accept_build)s THEN build ELSE accepted_build END
     WHERE id = %(id)s AND next_offset = %(next_offset)s AND attempt = %(attempt)s
         AND halted_reason = %(halted_reason)s AND halted_at IS NOT DISTINCT FROM %(halted_at)s AND closed_at IS NULL
 """
