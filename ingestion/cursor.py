@@ -43,12 +43,6 @@ class Dispatch:
     attempt: int
 
 
-# What the SET of an UPDATE says where the range from `next_offset` is begun anew: no attempt is open, nothing is suspected.
-BEGUN_ANEW = """
-    ended_attempt = attempt, started_at = NULL, phase = '', retry_at = NULL, range_since = NULL, dispatches = 0,
-    backend_pid = NULL, backend_start = NULL, death_signal = NULL,
-    suspect_end = NULL, suspected_at = NULL, suspected_build = '', strikes = 0, lone_strikes = 0, lone_deaths = 0
-"""
 _DISPATCH = """
     UPDATE ingestion_partitioncursor
     SET attempt = attempt + 1, dispatched_end = %(end)s, dispatched_at = now(), started_at = NULL, phase = '',

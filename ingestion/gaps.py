@@ -9,7 +9,7 @@ from __future__ import annotations
 import structlog
 from django.db import connection
 
-from ingestion.cursor import BEGUN_ANEW
+from ingestion.begun_anew import BEGUN_ANEW
 from ingestion.failpoint import failpoint
 from ingestion.models import GapReason, PartitionCursor
 

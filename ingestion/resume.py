@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from django.db import connection
 
-from ingestion.cursor import BEGUN_ANEW
+from ingestion.begun_anew import BEGUN_ANEW
 from ingestion.models import HaltReason, PartitionCursor
 from ingestion.read import last_batch
 
