@@ -2,8 +2,9 @@
 
 One thread; every call has a time limit. Each step:
 
-1. Every five seconds list the partitions of all projects' topics (`ingestion.discovery`).
-2. One query reads all cursors, one request all end offsets. Raise the alarms (`ingestion.alarm`).
+1. Every two seconds list the partitions of all projects' topics (`ingestion.discovery`).
+2. One query reads all cursors, one request the end offsets of those that wait for records. Raise the alarms
+   (`ingestion.alarm`).
 3. For every cursor decide from its row alone (`ingestion.dispatch`): nothing, dispatch, end a stuck session first, set a
    record aside, or halt. A cursor below the beginning of its log moves there, with a gap (`ingestion.gaps`).
 4. Mark the attempt in the cursor (compare-and-set), then send the task. A lost task is sent again after a while.
@@ -39,13 +40,12 @@ from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
 
-DISCOVERY_SECONDS = 5.0
+DISCOVERY_SECONDS = 2.0
 BUSY_WAIT_SECONDS = 0.05
 IDLE_WAIT_SECONDS = 0.5
 # A partition whose owner makes no progress is served by every bridge.
 ORPHAN_SECONDS = 3.0
 LOOK_AFTER_SECONDS = 0.3
-REMEMBER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,11 @@ class Bridge:
         self._limits = limits
         self._alarms = Alarms(stalled_seconds=limits.stalled_seconds, beyond_end_seconds=limits.beyond_end_seconds)
         self._transactions = OpenTransactions(log)
-        self._discovered_at = self._remembered_at = float("-inf")
+        self._discovered_at = float("-inf")
         self._generation: str | None = None
         self._active: set[int] = set()
+        # The ends as the last step saw them, by cursor.
+        self._seen_ends: dict[int, int] = {}
         # When the lock of an attempt was first seen free, by (cursor, attempt).
         self._free_since: dict[tuple[int, int], float] = {}
 
@@ -96,7 +98,7 @@ class Bridge:
         rows = self._cursors()
         failpoint("after_cursors")
         try:
-            ends = self._ends.ends([(row.topic, row.partition) for row in rows])
+            ends = self._ends_of(rows)
         except LogUnavailable as error:
             logger.warning("bridge.log_unavailable", error=str(error))
             time.sleep(BUSY_WAIT_SECONDS * 10)
@@ -105,10 +107,8 @@ class Bridge:
         self._alarms.look(rows, ends)
         self._transactions.look(ends)
         dispatched = self._serve(rows, ends)
-        self._remember(rows, ends)
-        self._membership.report({(row.topic, row.partition): row.next_offset for row in rows})
-        waiting = [row for row in rows if not row.halted_reason]
-        idle = all(ends.get((row.topic, row.partition), 0) <= row.next_offset for row in waiting)
+        self._membership.report({_key(row): row.next_offset for row in rows})
+        idle = all(_end(row, ends) <= row.next_offset for row in rows if not row.halted_reason)
         failpoint("before_wait")
         self._membership.wait(IDLE_WAIT_SECONDS if idle else BUSY_WAIT_SECONDS, ends=ends, idle=idle)
         return dispatched
@@ -127,30 +127,20 @@ class Bridge:
         except LogUnavailable as error:
             logger.warning("bridge.log_unavailable", error=str(error))
             return
+        # People see the lag of partitions that stand still without asking the broker. These ends were seen before the
+        # topics were listed, so none is of a topic that was recreated: what its gap will say is lost reaches to its own.
+        cursors.remember_ends({pk: end for pk, end in self._seen_ends.items() if pk in self._active})
         self._membership.join(topics)
 
     def _cursors(self) -> list[PartitionCursor]:
         rows = PartitionCursor.objects.filter(pk__in=self._active, closed_at=None).annotate(db_now=Now())
         return list(rows.order_by("topic", "partition"))
 
-    def _remember(self, rows: Sequence[PartitionCursor], ends: Mapping[Key, int]) -> None:
-        """Keep the ends of partitions that stand still: people see the lag without asking the broker."""
-        if time.monotonic() - self._remembered_at >= REMEMBER_SECONDS:
-            self._remembered_at = time.monotonic()
-            seen = {row.pk: ends.get((row.topic, row.partition)) for row in self._unreplaced(rows)}
-            cursors.remember_ends({pk: end for pk, end in seen.items() if end is not None})
-
-    def _unreplaced(self, rows: Sequence[PartitionCursor]) -> Sequence[PartitionCursor]:
-        """Leave out partitions of topics that were recreated since the last look: their ends are those of others.
-
-        What a gap of theirs will say is lost reaches to the last end of their own.
-        """
-        try:
-            found = self._log.partitions({row.topic for row in rows})
-        except LogUnavailable:
-            return []
-        there = {(item.cluster_id, item.topic_id, item.partition) for item in found}
-        return [row for row in rows if (row.cluster_id, row.topic_id, row.partition) in there]
+    def _ends_of(self, rows: Sequence[PartitionCursor]) -> Mapping[Key, int]:
+        at_work = {_key(row) for row in rows if _is_at_work(row)}
+        ends = self._ends.ends([_key(row) for row in rows], at_work=at_work)
+        self._seen_ends = {row.pk: ends[_key(row)] for row in rows if _key(row) in ends}
+        return ends
 
     # --- one partition -----------------------------------------------------------------------------------------------
 
@@ -160,15 +150,15 @@ class Bridge:
         restarted = self._broker_restarted()
         due = []
         for row in rows:
-            end = ends.get((row.topic, row.partition), row.next_offset)
             if _is_served(row, owned):
-                decision = self._decide(row, end, free_seconds=free_seconds.get(row.pk), broker_restarted=restarted)
+                decision = self._decide(
+                    row, _end(row, ends), free_seconds=free_seconds.get(row.pk), broker_restarted=restarted
+                )
                 if decision.action is not Action.NOTHING:
-                    due.append((row, end, decision))
-        beginnings = self._beginnings([row for row, _, _ in due])
+                    due.append((row, decision))
+        beginnings = self._beginnings([row for row, _ in due])
         results = [
-            self._act(row, end, decision, beginning=beginnings.get((row.topic, row.partition), 0))
-            for row, end, decision in due
+            self._act(row, _end(row, ends), decision, beginning=beginnings.get(_key(row), 0)) for row, decision in due
         ]
         return any(results)
 
@@ -197,7 +187,7 @@ class Bridge:
     def _beginnings(self, rows: Sequence[PartitionCursor]) -> Mapping[Key, int]:
         """Return where the logs of these partitions begin; nothing where the log does not tell."""
         try:
-            return self._log.beginning_offsets([(row.topic, row.partition) for row in rows]) if rows else {}
+            return self._log.beginning_offsets([_key(row) for row in rows]) if rows else {}
         except LogUnavailable as error:
             logger.warning("bridge.log_unavailable", error=str(error))
             return {}
@@ -257,6 +247,21 @@ def _db_now(row: PartitionCursor) -> datetime:
     return now
 
 
+def _key(row: PartitionCursor) -> Key:
+    return (row.topic, row.partition)
+
+
+def _is_at_work(row: PartitionCursor) -> bool:
+    """Tell whether an attempt is open."""
+    return row.dispatched_end is not None and row.ended_attempt < row.attempt
+
+
+def _end(row: PartitionCursor, ends: Mapping[Key, int]) -> int:
+    """Return where its log ends as far as that is known: an attempt was sent for records that were there."""
+    known = ends.get(_key(row), row.next_offset)
+    return max(known, row.dispatched_end or 0) if _is_at_work(row) else known
+
+
 def _may_have_died(row: PartitionCursor) -> bool:
     """Return whether an attempt runs for so long that its lock is worth a look; most end sooner."""
     if row.started_at is None or row.ended_attempt >= row.attempt:
@@ -280,6 +285,6 @@ def _proven(row: PartitionCursor, decision: Decision) -> Decision:
 
 
 def _is_served(row: PartitionCursor, owned: set[Key] | None) -> bool:
-    if owned is None or (row.topic, row.partition) in owned:
+    if owned is None or _key(row) in owned:
         return True
     return (_db_now(row) - row.progressed_at).total_seconds() > ORPHAN_SECONDS

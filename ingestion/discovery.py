@@ -28,16 +28,24 @@ def discover(log: Log) -> tuple[set[int], set[str]]:
     """
     projects = dict(Topic.objects.values_list("name", "project_id"))
     found = log.partitions(projects)
-    _part_with_replaced(found)
-    foreign = _topics_of_other_clusters(found)
-    active = {_cursor_id(log, item, projects[item.topic]) for item in found if item.topic not in foreign}
+    open_cursors = list(PartitionCursor.objects.filter(closed_at=None))
+    _part_with_replaced(found, open_cursors)
+    foreign = _topics_of_other_clusters(found, open_cursors)
+    known = {(cursor.cluster_id, cursor.topic_id, cursor.partition): cursor.pk for cursor in open_cursors}
+    active = {
+        known.get((item.cluster_id, item.topic_id, item.partition)) or _cursor_id(log, item, projects[item.topic])
+        for item in found
+        if item.topic not in foreign
+    }
     return active, {item.topic for item in found if item.topic not in foreign}
 
 
-def _part_with_replaced(found: Sequence[PartitionId]) -> None:
+def _part_with_replaced(found: Sequence[PartitionId], open_cursors: Sequence[PartitionCursor]) -> None:
     """Close the cursors of recreated topics; halt those of another cluster."""
     now: dict[str, tuple[str, str]] = {item.topic: (item.cluster_id, item.topic_id) for item in found}
-    for cursor in PartitionCursor.objects.filter(topic__in=now, closed_at=None):
+    for cursor in open_cursors:
+        if cursor.topic not in now:
+            continue
         cluster_id, topic_id = now[cursor.topic]
         if _is_foreign(cursor.cluster_id, now=cluster_id):
             _halt(cursor, cluster_id)
@@ -59,11 +67,11 @@ def _halt(cursor: PartitionCursor, cluster_id: str) -> None:
     )
 
 
-def _topics_of_other_clusters(found: Sequence[PartitionId]) -> set[str]:
+def _topics_of_other_clusters(found: Sequence[PartitionId], open_cursors: Sequence[PartitionCursor]) -> set[str]:
     """Return the topics that still have open cursors of another cluster."""
     clusters: dict[str, set[str]] = defaultdict(set)
-    for topic, cluster_id in PartitionCursor.objects.filter(closed_at=None).values_list("topic", "cluster_id"):
-        clusters[topic].add(cluster_id)
+    for cursor in open_cursors:
+        clusters[cursor.topic].add(cursor.cluster_id)
     return {
         item.topic for item in found if any(_is_foreign(known, now=item.cluster_id) for known in clusters[item.topic])
     }

@@ -1,4 +1,4 @@
-"""The ends of all partitions, although some topic may not answer: it must not hold up the others."""
+"""The ends of all partitions, without asking for more than is needed, although some topic may not answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ logger = structlog.get_logger(__name__)
 
 # A topic that did not answer costs a request timeout to ask again.
 SILENT_TOPIC_SECONDS = 30.0
+# So old may be the end of a partition that is at work: what is decided of it meanwhile needs none.
+STALE_SECONDS = 1.0
 
 
 class EndReader:
@@ -23,19 +25,29 @@ class EndReader:
     def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
+        self._known: Mapping[Key, int] = {}
+        self._all_asked_at = float("-inf")
         self._silent_until: dict[str, float] = {}
+        self._doubtful: frozenset[str] = frozenset()
         self._missing_said_at = float("-inf")
 
-    def ends(self, partitions: Collection[Key]) -> Mapping[Key, int]:
-        """Return the end of every partition that the log tells; raises `LogUnavailable` where it tells none."""
-        asked = [key for key in partitions if self._silent_until.get(key[0], 0.0) <= self._clock()]
-        if not asked:
-            if partitions:
-                raise LogUnavailable("no topic answers")
-            return {}
-        found = self._ask(asked)
+    def ends(self, partitions: Collection[Key], *, at_work: Collection[Key] = ()) -> Mapping[Key, int]:
+        """Return the end of every partition that the log tells; raises `LogUnavailable` where it tells none.
+
+        Those `at_work` are asked once a second, the others every time.
+        """
+        now = self._clock()
+        answering = [key for key in partitions if self._silent_until.get(key[0], 0.0) <= now]
+        is_due = now - self._all_asked_at >= STALE_SECONDS
+        asked = [key for key in answering if is_due or key not in at_work]
+        found = self._ask(asked, answering)
         self._say_missing({key[0] for key in asked if key not in found})
-        return found
+        if is_due:
+            self._all_asked_at = now
+        self._known = {**{key: self._known[key] for key in at_work if key in self._known}, **found}
+        if partitions and not self._known:
+            raise LogUnavailable("no topic answers")
+        return self._known
 
     def _say_missing(self, topics: Collection[str]) -> None:
         """Warn of topics that are gone, or partitions that no broker leads: their ends are left out."""
@@ -43,26 +55,31 @@ class EndReader:
             self._missing_said_at = self._clock()
             logger.warning("bridge.topic_unavailable", topic=", ".join(sorted(topics)), error="gone, or without leader")
 
-    def _ask(self, asked: Collection[Key]) -> Mapping[Key, int]:
+    def _ask(self, asked: Collection[Key], answering: Collection[Key]) -> Mapping[Key, int]:
+        if not asked:
+            return {}
         try:
             return self._log.end_offsets(asked)
         except LogUnavailable:
             metrics.KAFKA_CONSUMPTION_ERRORS.inc()
-            if len({topic for topic, _ in asked}) == 1:
+            if len({topic for topic, _ in answering}) == 1:
                 raise
-        return self._topic_by_topic(asked)
+        # All of them, to tell a topic that is silent from a broker that is away.
+        return self._topic_by_topic(answering)
 
     def _topic_by_topic(self, asked: Collection[Key]) -> Mapping[Key, int]:
         found: dict[Key, int] = {}
         silent: list[str] = []
-        for topic in sorted({topic for topic, _ in asked}):
+        # Those that were silent the last time come last: they say least about the broker.
+        for topic in sorted({topic for topic, _ in asked}, key=lambda topic: (topic in self._doubtful, topic)):
             try:
                 found.update(self._log.end_offsets([key for key in asked if key[0] == topic]))
             except LogUnavailable as error:
                 silent.append(topic)
                 logger.warning("bridge.topic_unavailable", topic=topic, error=str(error))
-            if silent and not found:
+            if len(silent) > 1 and not found:
                 break  # The broker itself is away: every further topic would cost a timeout.
+        self._doubtful = frozenset(silent)
         if not found:
             raise LogUnavailable("no topic answers")
         self._silent_until.update(dict.fromkeys(silent, self._clock() + SILENT_TOPIC_SECONDS))
