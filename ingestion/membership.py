@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.coordinator.base import MemberState
+from kafka.coordinator.base import DEFAULT_GENERATION_ID, MemberState
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
@@ -26,8 +26,9 @@ COMMIT_SECONDS = 5.0
 # A bridge that does not come round for so long gives its partitions up. It is also how long a rebalance waits for one,
 # and, with 5 s on top, how long kafka-python waits for the answer to a join over a connection that may be half-open.
 MAX_POLL_INTERVAL_SECONDS = 30.0
-# A join that takes longer is begun anew.
+# A join that takes longer is begun anew; one whose result was lost, sooner.
 SEAT_SECONDS = 10.0
+LOST_JOIN_SECONDS = 1.0
 # Closing waits for nothing that matters: siblings notice a member that is gone after its session.
 LEAVE_SECONDS = 2.0
 # Who joins or leaves moves few partitions, and the others stay where they are.
@@ -105,7 +106,10 @@ class KafkaMembership:
         self._topics: frozenset[str] = frozenset()
         self._sought: dict[TopicPartition, int] = {}
         self._reported_at = 0.0
-        self._seated_at = 0.0
+        # Of the last seat, and of the join that may be under way.
+        self._generation = DEFAULT_GENERATION_ID
+        self._joins_since = 0.0
+        self._is_answered = False
 
     def join(self, topics: Collection[str]) -> None:
         wanted = frozenset(topics)
@@ -115,8 +119,10 @@ class KafkaMembership:
         self.leave()
         try:
             self._consumer = make_client(KafkaConsumer, **self._options)
-            self._seated_at = time.monotonic()
+            self._joins_since, self._is_answered = time.monotonic(), False
             self._consumer.subscribe(sorted(wanted))
+            # What it learned of its topics only while it joins would make it join again.
+            self._consumer.topics()
             self._topics = wanted
         except KafkaError as error:
             logger.warning("bridge.group_unavailable", error=type(error).__name__)
@@ -146,13 +152,18 @@ class KafkaMembership:
         """Leave when a join takes too long; the next `join` takes a new seat.
 
         kafka-python 3.0.12 drops the result of a join that outlasts a poll when the leader joined because its topics had
-        changed: it stays between two generations for ever.
+        changed: it stays between two generations for ever, and every poll of it burns CPU.
         """
         now = time.monotonic()
-        if self._consumer.group_metadata().state is MemberState.STABLE:
-            self._seated_at = now
-        elif now - self._seated_at > SEAT_SECONDS:
-            logger.info("bridge.group_left", seconds=round(now - self._seated_at))
+        group = self._consumer.group_metadata()
+        if group.state is MemberState.STABLE:
+            self._generation, self._joins_since = group.generation_id, now
+            return
+        is_answered = group.generation_id not in {self._generation, DEFAULT_GENERATION_ID}
+        if is_answered != self._is_answered:
+            self._is_answered, self._joins_since = is_answered, now
+        if now - self._joins_since > (LOST_JOIN_SECONDS if is_answered else SEAT_SECONDS):
+            logger.info("bridge.group_left", seconds=round(now - self._joins_since), join_answered=is_answered)
             self.leave()
 
     def _watch(self, ends: Mapping[Key, int]) -> None:
