@@ -12,10 +12,10 @@ from sentinel.child import Child, rotate
 from sentinel.runtime import ProcessRecord, State
 from sentinel.services.base import Runnable, ServiceUnavailable
 
-FIRST_PAUSE_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 # Who has worked for this long starts over with the shortest pause.
-STEADY_SECONDS = 60.0
+STEADY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)

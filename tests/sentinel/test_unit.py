@@ -11,7 +11,7 @@ import pytest
 from sentinel.child import Command, wait_until
 from sentinel.runtime import State
 from sentinel.services.base import Runnable, ServiceUnavailable
-from sentinel.unit import Crashed, Ready, Unit
+from sentinel.unit import FIRST_PAUSE_SECONDS, STEADY_SECONDS, Crashed, Ready, Unit
 
 
 class Script(Runnable):
@@ -89,10 +89,10 @@ def test_a_unit_is_ready_when_its_process_says_so(unit: Unit, tmp_path: Path, cl
 
 def test_a_killed_process_is_reported_and_started_again(unit: Unit, clock: Clock) -> None:
     first = unit.record().pid
-    assert crash(unit) == Crashed("killed by SIGKILL", 0.5)
+    assert crash(unit) == Crashed("killed by SIGKILL", FIRST_PAUSE_SECONDS)
     assert (unit.state, unit.record().pid) == (State.CRASHED, None)
     assert unit.poll() is None
-    clock.now += 0.5
+    clock.now += FIRST_PAUSE_SECONDS
     assert unit.poll() is None
     assert unit.state is State.STARTING
     assert unit.record().pid not in {None, first}
@@ -104,44 +104,44 @@ def test_the_reason_of_a_crash_is_the_last_line_of_the_log(tmp_path: Path) -> No
     unit.launch()
     changes = []
     assert wait_until(lambda: changes.append(unit.poll()) or changes[-1] is not None, timeout_seconds=10)  # type: ignore[func-returns-value]
-    assert changes[-1] == Crashed("exit code 4: no such table", 0.5)
+    assert changes[-1] == Crashed("exit code 4: no such table", FIRST_PAUSE_SECONDS)
 
 
 def test_pauses_grow_up_to_half_a_minute(unit: Unit, clock: Clock) -> None:
     pauses = []
-    for _ in range(9):
+    for _ in range(11):
         pauses.append(crash(unit).pause_seconds)
         clock.now += pauses[-1]
         unit.poll()
-    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30])
 
 
-def test_who_has_worked_for_a_minute_starts_over_with_the_shortest_pause(
+def test_who_has_worked_for_a_while_starts_over_with_the_shortest_pause(
     unit: Unit, clock: Clock, tmp_path: Path
 ) -> None:
     (tmp_path / "ready").touch()
-    for expected in (0.5, 1.0):
+    for expected in (FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS):
         assert crash(unit).pause_seconds == expected
         clock.now += expected
         unit.poll()
         unit.poll()
-    clock.now += 61
-    assert crash(unit).pause_seconds == 0.5
+    clock.now += STEADY_SECONDS + 1
+    assert crash(unit).pause_seconds == FIRST_PAUSE_SECONDS
 
 
 def test_a_process_that_never_gets_ready_counts_as_crashed(unit: Unit, clock: Clock) -> None:
     clock.now += 101
-    assert unit.poll() == Crashed("not ready after 100 s", 0.5)
+    assert unit.poll() == Crashed("not ready after 100 s", FIRST_PAUSE_SECONDS)
 
 
 def test_a_process_that_cannot_be_prepared_any_more_is_tried_again_later(unit: Unit, clock: Clock) -> None:
     crash(unit)
     assert isinstance(unit.runnable, Script)
     unit.runnable.unavailable = True
-    clock.now += 0.5
-    assert unit.poll() == Crashed("gone (bring it back)", 1.0)
+    clock.now += FIRST_PAUSE_SECONDS
+    assert unit.poll() == Crashed("gone (bring it back)", 2 * FIRST_PAUSE_SECONDS)
     unit.runnable.unavailable = False
-    clock.now += 1.0
+    clock.now += 2 * FIRST_PAUSE_SECONDS
     unit.poll()
     assert unit.state is State.STARTING
 

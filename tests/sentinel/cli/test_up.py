@@ -161,7 +161,7 @@ def assert_restarted(installation: Installation, name: str) -> None:
         timeout_seconds=60,
     )
     assert wait_until(lambda: installation.record.is_ready, timeout_seconds=60)
-    assert f"{name:<10}ended (killed by SIGKILL); starting again in 0.5 s" in installation.output
+    assert f"{name:<10}ended (killed by SIGKILL); starting again in 0.1 s" in installation.output
     process = next(process for process in installation.status()["processes"] if process["name"] == name)
     assert (process["state"], process["restarts"]) == ("ready", 1)
     assert process["pid"] != killed
