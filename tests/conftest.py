@@ -15,6 +15,8 @@ if os.environ.get("DJANGO_SETTINGS_MODULE"):
     # pytest-django has read the settings by now, with the database that the shell names.
     raise pytest.UsageError("DJANGO_SETTINGS_MODULE is set: unset it, so that the tests use servers of their own")
 
+# Sentinel's processes start from compiled modules, as where it is installed.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Before the other conftest files, which import models; pytest-django finds Django set up.
 SERVICES = TestServices()
 SERVICES.set_environment()
