@@ -10,7 +10,8 @@ from ingestion.cursor import BUSY
 from ingestion.models import HaltReason, PartitionCursor
 from ingestion.suspicion import Suspicion, after_death, is_harmless
 
-NOT_STARTED_SECONDS = 5.0
+# With the time of the range itself, what a killed worker had not begun is ingested within five seconds.
+NOT_STARTED_SECONDS = 4.0
 NOT_STARTED_MAX_SECONDS = 60.0
 # So long the parent of a dead worker process has to say how it ended.
 DEATH_REPORT_SECONDS = 1.5

@@ -9,7 +9,7 @@ from tests.faults.arena import Arenas
 pytestmark = pytest.mark.fault
 
 FLUSHES = 4
-# A task that vanished without a trace is sent again after five seconds.
+# A task that vanished without a trace is sent again after four seconds.
 BOUND_SECONDS = 12.0
 
 

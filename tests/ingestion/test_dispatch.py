@@ -55,15 +55,15 @@ def test_a_halted_partition_is_left_alone() -> None:
 
 
 def test_a_fresh_dispatch_gets_time_to_start() -> None:
-    assert decision(dispatched(4.9)).because is Because.WAITING_FOR_WORKER
+    assert decision(dispatched(3.9)).because is Because.WAITING_FOR_WORKER
 
 
-def test_a_dispatch_that_nobody_started_is_repeated_after_five_seconds() -> None:
-    found = decision(dispatched(5.1))
+def test_a_dispatch_that_nobody_started_is_repeated_after_four_seconds() -> None:
+    found = decision(dispatched(4.1))
     assert (found.action, found.because) == (Action.DISPATCH, Because.NOT_STARTED)
 
 
-@pytest.mark.parametrize(("dispatches", "patience"), [(2, 10), (3, 20), (4, 40), (5, 60), (50, 60)])
+@pytest.mark.parametrize(("dispatches", "patience"), [(2, 8), (3, 16), (4, 32), (5, 60), (50, 60)])
 def test_the_patience_doubles_up_to_a_minute(dispatches: int, patience: int) -> None:
     assert decision(dispatched(patience - 0.1, dispatches=dispatches)).action is Action.NOTHING
     assert decision(dispatched(patience + 0.1, dispatches=dispatches)).action is Action.DISPATCH
