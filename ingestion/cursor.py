@@ -382,12 +382,14 @@ def innocents_have_died(*, within_seconds: float) -> bool:
         return bool(sql.fetchone()[0])
 
 
-_TERMINATE = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+# So long an ended session has to let go of its locks; until then nobody else gets at the row.
+TERMINATE_MS = 1_000
+_TERMINATE = f"""
+    SELECT pg_terminate_backend(pid, {TERMINATE_MS}) FROM pg_stat_activity
     WHERE pid = %s AND backend_start = %s
 """
-_TERMINATE_HOLDER = """
-    SELECT pg_terminate_backend(pid) FROM pg_locks
+_TERMINATE_HOLDER = f"""
+    SELECT pg_terminate_backend(pid, {TERMINATE_MS}) FROM pg_locks
     WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """

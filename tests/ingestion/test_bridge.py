@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import uuid
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -306,6 +309,26 @@ def test_the_end_of_the_log_is_kept_for_people_who_look(bench: Bench) -> None:
     bridge.step()
     assert bench.cursor.log_end == 30
     assert bench.cursor.log_end_at is not None
+
+
+def test_a_range_whose_session_was_ended_is_sent_again_in_the_same_step(bench: Bench) -> None:
+    bench.append(10)
+    task = bench.next()
+    assert cursors.start_attempt(task, build="b1") is not None
+    with closing(connection.copy()) as lost, lost.cursor() as sql:
+        sql.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+        pid, start = sql.fetchone()
+        PartitionCursor.objects.filter(pk=task.cursor_id).update(
+            backend_pid=pid, backend_start=start, started_at=F("started_at") - timedelta(minutes=2)
+        )
+        sql.execute("SELECT pg_advisory_lock(%s, %s)", [cursors.LOCK_CLASS, task.cursor_id])
+        sql.execute("BEGIN; SELECT FROM ingestion_partitioncursor WHERE id = %s FOR UPDATE", [task.cursor_id])
+        # It takes a moment to end, and holds its locks until then.
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, [pid, signal.SIGCONT]).start()
+        again = bench.next()
+    assert again.attempt == task.attempt + 1
+    assert bench.cursor.strikes == 0
 
 
 def test_the_bridge_keeps_off_rows_that_a_worker_is_about_to_lock(bench: Bench) -> None:
