@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import connection, transaction
+from django.db import transaction
 
 from alerting import metrics
 from alerting.body import Scrub, render
@@ -23,20 +23,13 @@ from alerting.claim import LEASE
 from alerting.models import AlertClaim, AlertRule, DeliveryAttempt, OutboxEntry
 from alerting.reasons import AttemptOutcome, EntryStatus, FailureReason
 from alerting.retry import delay_seconds
+from ingestion.clock import database_now
 
 log = structlog.get_logger(__name__)
 
 # A worker that dies with the alert in its hands is no fault of the receiver; but an alert that kills each worker that
 # touches it must not come round for ever.
 MAX_ABANDONED_CLAIMS = 10
-
-
-def database_now() -> datetime:
-    """Return the database's clock: leases and schedules of all workers are on it, whatever their own clocks say."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now
 
 
 _scrubbers = threading.local()

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 
+from ingestion.clock import database_now
 from ingestion.models import Project
 
 # One maintainer at a time; a fixed number that no cursor's lock uses (those have two keys).
@@ -77,7 +78,7 @@ def _maintenance() -> Iterator[bool]:
 
 def ensure_partitions(*, today: date | None = None) -> list[str]:
     """Create what is missing from the oldest retained day to three days ahead; return the new partitions' names."""
-    today = today or datetime.now(UTC).date()
+    today = today or database_now().date()
     created = []
     with _maintenance() as held:
         if not held:
@@ -105,7 +106,7 @@ def _create(table: str, day: date) -> str:
 
 def drop_expired(*, now: datetime | None = None) -> list[str]:
     """Drop days that are older than every project's retention, and consumed days of the inbox; return their names."""
-    now = now or datetime.now(UTC)
+    now = now or database_now()
     today = now.date()
     dropped = []
     with _maintenance() as held:

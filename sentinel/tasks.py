@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import structlog
 from celery import shared_task
 from django.conf import settings
@@ -13,6 +11,7 @@ from alerting import retention as alert_retention
 from detection.baselines import BaselineStore
 from detection.checkpoint import checkpoint_offsets
 from ingestion import partitions, retention
+from ingestion.clock import database_now
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
 from sentinel.cpu_limit import cpu_limit
@@ -58,7 +57,7 @@ def drop_expired() -> None:
     if dropped := partitions.drop_expired():
         logger.info("partitions.dropped", names=dropped)
     retention.delete_expired(needed_from=needed_from)
-    alert_retention.drop_expired(now=datetime.now(UTC))
+    alert_retention.drop_expired(now=database_now())
 
 
 @shared_task(name="sentinel.housekeeping.checkpoint_idle", ignore_result=True)
@@ -72,7 +71,7 @@ def checkpoint_idle() -> None:
 def measure_outbox() -> None:
     """Set the gauges of what waits to be delivered."""
     close_old_connections()
-    alert_retention.measure_outbox(now=datetime.now(UTC))
+    alert_retention.measure_outbox(now=database_now())
 
 
 @shared_task(name="sentinel.housekeeping.report_stalled", ignore_result=True)

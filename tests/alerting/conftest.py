@@ -122,7 +122,8 @@ def put(project: Project) -> Callable[..., Enqueued]:
 def courier() -> Courier:
     """A courier with the real channels, the database's clock and no jitter."""
     from alerting.channels import CHANNELS
-    from alerting.deliver import Courier, database_now
+    from alerting.deliver import Courier
+    from ingestion.clock import database_now
 
     return Courier(channels=CHANNELS, scrub=unscrubbed, clock=database_now, jitter=lambda: 0.0)
 
