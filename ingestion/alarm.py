@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -15,21 +14,12 @@ from ingestion import cursor as cursors
 from ingestion.condition import STALLED_SECONDS
 from ingestion.membership import Key
 from ingestion.models import HaltReason, PartitionCursor
+from ingestion.standstill import Standstill
 
 logger = structlog.get_logger(__name__)
 
 # A clean leader election can show a shorter log for a moment.
 BEYOND_END_SECONDS = 60.0
-REPEAT_SECONDS = 30.0
-
-
-@dataclass(slots=True)
-class _Sight:
-    """Where a cursor was seen to stand still, since when, and when that was said last (monotonic seconds)."""
-
-    next_offset: int
-    since: float
-    said_at: float = float("-inf")
 
 
 class Alarms:
@@ -45,37 +35,30 @@ class Alarms:
         self._stalled_seconds = stalled_seconds
         self._beyond_end_seconds = beyond_end_seconds
         self._clock = clock
-        self._lagging: dict[int, _Sight] = {}
-        self._beyond: dict[int, _Sight] = {}
+        self._lagging: dict[int, Standstill] = {}
+        self._beyond: dict[int, Standstill] = {}
 
     def look(self, rows: Sequence[PartitionCursor], ends: Mapping[Key, int]) -> None:
         """Raise the alarm where it is due; a cursor beyond the end for too long halts."""
         for row in rows:
             end = ends.get((row.topic, row.partition), row.next_offset)
             sight = self._sight(self._lagging, row, standing=end > row.next_offset)
-            if sight is not None and self._is_due(sight, self._stalled_seconds):
+            if sight is not None and sight.is_due(self._clock(), after_seconds=self._stalled_seconds):
                 self._say_stalled(row, sight, lag=end - row.next_offset)
             sight = self._sight(self._beyond, row, standing=end < row.next_offset and not row.halted_reason)
-            if sight is not None and self._is_due(sight, self._beyond_end_seconds):
+            if sight is not None and sight.is_due(self._clock(), after_seconds=self._beyond_end_seconds):
                 self._halt_beyond(row, end)
 
-    def _sight(self, sights: dict[int, _Sight], row: PartitionCursor, *, standing: bool) -> _Sight | None:
+    def _sight(self, sights: dict[int, Standstill], row: PartitionCursor, *, standing: bool) -> Standstill | None:
         if not standing:
             sights.pop(row.pk, None)
             return None
         known = sights.get(row.pk)
-        if known is None or known.next_offset != row.next_offset:
-            known = sights[row.pk] = _Sight(row.next_offset, self._clock())
+        if known is None or known.offset != row.next_offset:
+            known = sights[row.pk] = Standstill(row.next_offset, self._clock())
         return known
 
-    def _is_due(self, sight: _Sight, patience_seconds: float) -> bool:
-        now = self._clock()
-        if now - sight.since < patience_seconds or now - sight.said_at < REPEAT_SECONDS:
-            return False
-        sight.said_at = now
-        return True
-
-    def _say_stalled(self, row: PartitionCursor, sight: _Sight, *, lag: int) -> None:
+    def _say_stalled(self, row: PartitionCursor, sight: Standstill, *, lag: int) -> None:
         logger.error(
             "partition.stalled",
             partition=str(row),

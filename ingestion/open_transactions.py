@@ -9,28 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 import structlog
 
 from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key
+from ingestion.standstill import Standstill
 
 logger = structlog.get_logger(__name__)
 
 # Kafka aborts a transaction after 60 s by default (`transaction.timeout.ms` of its producer).
 OPEN_SECONDS = 90.0
 LOOK_SECONDS = 10.0
-REPEAT_SECONDS = 30.0
-
-
-@dataclass(slots=True)
-class _Sight:
-    """The end that readers see, since when it stands below what was written, and when that was said last (seconds)."""
-
-    end: int
-    since: float
-    said_at: float = float("-inf")
 
 
 class OpenTransactions:
@@ -49,7 +39,7 @@ class OpenTransactions:
         self._look_seconds = look_seconds
         self._clock = clock
         self._looked_at = float("-inf")
-        self._sights: dict[Key, _Sight] = {}
+        self._sights: dict[Key, Standstill] = {}
 
     def look(self, ends: Mapping[Key, int]) -> Collection[Key]:
         """Log an error for each partition whose end has stood below what was written for too long; return these."""
@@ -65,21 +55,20 @@ class OpenTransactions:
         self._sights = {key: self._sight(key, ends[key]) for key in held_up}
         return [key for key in sorted(held_up) if self._say(key, written[key])]
 
-    def _sight(self, key: Key, end: int) -> _Sight:
+    def _sight(self, key: Key, end: int) -> Standstill:
         known = self._sights.get(key)
-        return known if known is not None and known.end == end else _Sight(end, self._clock())
+        return known if known is not None and known.offset == end else Standstill(end, self._clock())
 
     def _say(self, key: Key, written: int) -> bool:
         sight, now = self._sights[key], self._clock()
         if now - sight.since < self._open_seconds:
             return False
-        if now - sight.said_at >= REPEAT_SECONDS:
-            sight.said_at = now
+        if sight.is_due(now, after_seconds=self._open_seconds):
             logger.error(
                 "partition.transaction_open",
                 partition=f"{key[0]}[{key[1]}]",
-                offset=sight.end,
-                held_up=written - sight.end,
+                offset=sight.offset,
+                held_up=written - sight.offset,
                 seconds=round(now - sight.since),
             )
         return True
