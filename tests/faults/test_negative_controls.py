@@ -19,8 +19,8 @@ pytestmark = pytest.mark.fault
 
 EVENTS = 12_000
 SMALL_BATCHES = {"SENTINEL_BATCH_RECORDS": "400"}
-# Every process of the pool dies at its second batch, in the last moment before COMMIT.
-CRASHES = {"SENTINEL_FAILPOINTS": "before_commit=kill:nth=2"}
+# Every process of the pool dies at its fourth batch, in the last moment before COMMIT.
+CRASHES = {"SENTINEL_FAILPOINTS": "before_commit=kill:nth=4"}
 
 
 @contextmanager
