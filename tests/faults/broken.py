@@ -6,6 +6,7 @@ each variant is what a reasonable person might have built instead. Nothing of th
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -140,10 +141,11 @@ def main(argv: Sequence[str]) -> int:
     name, *command = argv
     arguments = command[command.index("sentinel.cli.main") + 1 :]
     setup = django.setup
+    break_once = functools.cache(VARIANTS[name])  # Celery sets Django up again.
 
     def setup_broken(*args: Any, **kwargs: Any) -> None:
         setup(*args, **kwargs)
-        VARIANTS[name]()
+        break_once()
 
     django.setup = setup_broken
 
