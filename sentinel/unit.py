@@ -43,7 +43,7 @@ class Unit:
         self._log_path = log_directory / f"{runnable.name}.log"
         self._clock = clock
         self._child: Child | None = None
-        self._started_at = clock()
+        self._started_at = self._ready_at = clock()
         self._start_again_at: float | None = None
         self._failures = 0
 
@@ -70,7 +70,8 @@ class Unit:
         if self.runnable.is_ready():
             self.runnable.after_start()
             self.state = State.READY
-            return Ready(self._clock() - self._started_at)
+            self._ready_at = self._clock()
+            return Ready(self._ready_at - self._started_at)
         if self._clock() - self._started_at > self.runnable.start_timeout_seconds:
             return self._fail(f"not ready after {self.runnable.start_timeout_seconds:g} s")
         return None
@@ -79,7 +80,7 @@ class Unit:
         if self._child is not None:
             self._child.kill()  # and what its children left behind
         self._child = None
-        if self.state is State.READY and self._clock() - self._started_at > STEADY_SECONDS:
+        if self.state is State.READY and self._clock() - self._ready_at > STEADY_SECONDS:
             self._failures = 0
         pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
         self._failures += 1
