@@ -161,6 +161,14 @@ def test_a_checkpoint_writes_every_series_touched_since_the_last(ledger: Ledger,
     assert ledger.load(BaselineStore(nowhere())).encode_all() == state.encode_all()
 
 
+def test_a_clock_that_was_ahead_keeps_no_later_checkpoint_waiting(ledger: Ledger, client: Client, clock: Clock) -> None:
+    clock.now += 3_600
+    ledger.ingest(BaselineStore(client, clock=clock), until=300)
+    clock.now -= 3_600
+    ledger.ingest(BaselineStore(client, clock=clock), until=600)
+    assert checkpoint_offset(ledger.cursor.pk) == 600
+
+
 def test_a_checkpoint_shows_what_was_learned(ledger: Ledger, store: BaselineStore, clock: Clock) -> None:
     ledger.ingest(store, until=1_500)
     row = Baseline.objects.get(series__service="service-2")
