@@ -29,6 +29,7 @@ MAX_POLL_INTERVAL_SECONDS = 30.0
 # A join that takes longer is begun anew; one whose result was lost, sooner.
 SEAT_SECONDS = 10.0
 LOST_JOIN_SECONDS = 1.0
+LOST_JOIN_POLLS = 10
 # Closing waits for nothing that matters: siblings notice a member that is gone after its session.
 LEAVE_SECONDS = 2.0
 # Who joins or leaves moves few partitions, and the others stay where they are.
@@ -110,6 +111,7 @@ class KafkaMembership:
         self._generation = DEFAULT_GENERATION_ID
         self._joins_since = 0.0
         self._is_answered = False
+        self._polls = 0
 
     def join(self, topics: Collection[str]) -> None:
         wanted = frozenset(topics)
@@ -119,7 +121,7 @@ class KafkaMembership:
         self.leave()
         try:
             self._consumer = make_client(KafkaConsumer, **self._options)
-            self._joins_since, self._is_answered = time.monotonic(), False
+            self._generation, self._joins_since, self._is_answered = DEFAULT_GENERATION_ID, time.monotonic(), False
             self._consumer.subscribe(sorted(wanted))
             # What it learned of its topics only while it joins would make it join again.
             self._consumer.topics()
@@ -161,8 +163,10 @@ class KafkaMembership:
             return
         is_answered = group.generation_id not in {self._generation, DEFAULT_GENERATION_ID}
         if is_answered != self._is_answered:
-            self._is_answered, self._joins_since = is_answered, now
-        if now - self._joins_since > (LOST_JOIN_SECONDS if is_answered else SEAT_SECONDS):
+            self._is_answered, self._joins_since, self._polls = is_answered, now, 0
+        self._polls += 1
+        is_lost = is_answered and self._polls > LOST_JOIN_POLLS and now - self._joins_since > LOST_JOIN_SECONDS
+        if is_lost or now - self._joins_since > SEAT_SECONDS:
             logger.info("bridge.group_left", seconds=round(now - self._joins_since), join_answered=is_answered)
             self.leave()
 
