@@ -39,9 +39,14 @@ class Alarms:
         self._beyond: dict[int, Standstill] = {}
 
     def look(self, rows: Sequence[PartitionCursor], ends: Mapping[Key, int]) -> None:
-        """Raise the alarm where it is due; a cursor beyond the end for too long halts."""
+        """Raise the alarm where it is due; a cursor beyond the end for too long halts.
+
+        Nothing is said, and nothing forgotten, of partitions whose end is not among the `ends` that were just read.
+        """
         for row in rows:
-            end = ends.get((row.topic, row.partition), row.next_offset)
+            end = ends.get((row.topic, row.partition))
+            if end is None:
+                continue
             sight = self._sight(self._lagging, row, standing=end > row.next_offset)
             if sight is not None and sight.is_due(self._clock(), after_seconds=self._stalled_seconds):
                 self._say_stalled(row, sight, lag=end - row.next_offset)

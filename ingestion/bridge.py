@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
+from django.db.models import DateTimeField, Func
 from django.db.models.functions import Now
 
 from ingestion import cursor as cursors
@@ -29,7 +30,7 @@ from ingestion.condition import STALLED_SECONDS
 from ingestion.cursor import Dispatch
 from ingestion.discovery import discover
 from ingestion.dispatch import Action, Because, Decision, decide
-from ingestion.ends import EndReader
+from ingestion.ends import EndReader, Ends
 from ingestion.failpoint import failpoint
 from ingestion.gaps import record_gap
 from ingestion.log.base import Log, LogUnavailable
@@ -86,7 +87,7 @@ class Bridge:
         self._discovered_at = float("-inf")
         self._generation: str | None = None
         self._active: set[int] = set()
-        # The ends as the last step saw them, by cursor.
+        # The ends that the last step asked for, by cursor.
         self._seen_ends: dict[int, int] = {}
         # When the lock of an attempt was first seen free, by (cursor, attempt).
         self._free_since: dict[tuple[int, int], float] = {}
@@ -98,19 +99,19 @@ class Bridge:
         rows = self._cursors()
         failpoint("after_cursors")
         try:
-            ends = self._ends_of(rows)
+            ends = self._look_at_ends(rows)
         except LogUnavailable as error:
             logger.warning("bridge.log_unavailable", error=str(error))
             time.sleep(BUSY_WAIT_SECONDS * 10)
             return False
         failpoint("after_ends")
-        self._alarms.look(rows, ends)
-        self._transactions.look(ends)
-        dispatched = self._serve(rows, ends)
+        self._alarms.look(rows, ends.seen)
+        self._transactions.look(ends.known)
+        dispatched = self._serve(rows, ends.known)
         self._membership.report({_key(row): row.next_offset for row in rows})
-        idle = all(_end(row, ends) <= row.next_offset for row in rows if not row.halted_reason)
+        idle = all(_end(row, ends.known) <= row.next_offset for row in rows if not row.halted_reason)
         failpoint("before_wait")
-        self._membership.wait(IDLE_WAIT_SECONDS if idle else BUSY_WAIT_SECONDS, ends=ends, idle=idle)
+        self._membership.wait(IDLE_WAIT_SECONDS if idle else BUSY_WAIT_SECONDS, ends=ends.known, idle=idle)
         return dispatched
 
     def close(self) -> None:
@@ -133,13 +134,16 @@ class Bridge:
         self._membership.join(topics)
 
     def _cursors(self) -> list[PartitionCursor]:
-        rows = PartitionCursor.objects.filter(pk__in=self._active, closed_at=None).annotate(db_now=Now())
+        rows = PartitionCursor.objects.filter(pk__in=self._active, closed_at=None).annotate(
+            db_now=Now(), server_started_at=Func(function="pg_postmaster_start_time", output_field=DateTimeField())
+        )
         return list(rows.order_by("topic", "partition"))
 
-    def _ends_of(self, rows: Sequence[PartitionCursor]) -> Mapping[Key, int]:
+    def _look_at_ends(self, rows: Sequence[PartitionCursor]) -> Ends:
+        self._seen_ends = {}
         at_work = {_key(row) for row in rows if _is_at_work(row)}
         ends = self._ends.ends([_key(row) for row in rows], at_work=at_work)
-        self._seen_ends = {row.pk: ends[_key(row)] for row in rows if _key(row) in ends}
+        self._seen_ends = {row.pk: ends.seen[_key(row)] for row in rows if _key(row) in ends.seen}
         return ends
 
     # --- one partition -----------------------------------------------------------------------------------------------
@@ -182,6 +186,7 @@ class Bridge:
             now=_db_now(row),
             hard_limit_seconds=self._limits.hard_limit_seconds,
             broker_restarted=broker_restarted,
+            server_started_at=row.server_started_at,  # type: ignore[attr-defined]  # annotated by the query
         )
 
     def _beginnings(self, rows: Sequence[PartitionCursor]) -> Mapping[Key, int]:

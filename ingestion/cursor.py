@@ -47,7 +47,7 @@ _DISPATCH = """
     UPDATE ingestion_partitioncursor
     SET attempt = attempt + 1, dispatched_end = %(end)s, dispatched_at = now(), started_at = NULL, phase = '',
         range_since = coalesce(range_since, now()), retry_at = NULL, dispatches = dispatches + 1,
-        backend_pid = NULL, backend_start = NULL, death_signal = NULL,
+        unstarted = unstarted + 1, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
         log_end = greatest(log_end, %(end)s), log_end_at = now(),
         suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = %(lone_strikes)s,
         lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,
@@ -147,7 +147,7 @@ _REMEMBER_START = """
 """
 _START = """
     UPDATE ingestion_partitioncursor
-    SET started_at = now(), phase = 'read', worker = %s, build = %s, death_signal = NULL,
+    SET started_at = now(), unstarted = 0, phase = 'read', worker = %s, build = %s, death_signal = NULL,
         backend_pid = pg_backend_pid(), backend_start = nullif(current_setting('sentinel.backend_start', true), '')::timestamptz
     WHERE id = %s AND attempt = %s AND ended_attempt < attempt AND next_offset = %s AND halted_reason = ''
       AND closed_at IS NULL
@@ -198,7 +198,7 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
         sql.execute(
             "UPDATE ingestion_partitioncursor SET ended_attempt = %s, last_error = left(%s, 300), "
             "retry_at = now() + make_interval(secs => coalesce(%s, least(%s * 2 ^ least(dispatches - 1, 16), %s))), "
-            "dispatches = greatest(dispatches - %s, 0) "
+            "dispatches = greatest(dispatches - %s, 0), unstarted = greatest(unstarted - %s, 0) "
             "WHERE id = %s AND attempt = %s",
             [
                 task.attempt,
@@ -206,7 +206,7 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
                 retry_seconds,
                 FAILURE_RETRY_SECONDS,
                 FAILURE_RETRY_MAX_SECONDS,
-                0 if was_sent else 1,
+                *([0 if was_sent else 1] * 2),
                 task.cursor_id,
                 task.attempt,
             ],
@@ -273,7 +273,7 @@ _ADVANCE = """
         spared_at = CASE WHEN ingestion_partitioncursor.strikes > 0 AND condemned_offset IS NULL AND %(suspect_end)s IS NULL
             THEN now() ELSE spared_at END,
         condemned_offset = NULL, log_end = %(end_offset)s, log_end_at = now(),
-        attempt = attempt + %(hand_over)s, dispatches = %(hand_over)s,
+        attempt = attempt + %(hand_over)s, dispatches = %(hand_over)s, unstarted = %(hand_over)s,
         dispatched_end = CASE WHEN %(hand_over)s = 1 THEN %(dispatched_end)s ELSE dispatched_end END,
         dispatched_at = CASE WHEN %(hand_over)s = 1 THEN now() ELSE dispatched_at END,
         range_since = CASE WHEN %(hand_over)s = 1 THEN now() END
@@ -325,7 +325,10 @@ def advance(
 
 
 _REMEMBER_ENDS = """
-    UPDATE ingestion_partitioncursor SET log_end = seen.log_end, log_end_at = now()
+    UPDATE ingestion_partitioncursor
+    SET log_end = CASE WHEN ended_attempt < attempt THEN greatest(ingestion_partitioncursor.log_end, seen.log_end)
+                       ELSE seen.log_end END,
+        log_end_at = now()
     FROM unnest(%s::bigint[], %s::bigint[]) AS seen (id, log_end)
     WHERE ingestion_partitioncursor.id IN (
         SELECT id FROM ingestion_partitioncursor

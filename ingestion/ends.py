@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -19,6 +20,14 @@ SILENT_TOPIC_SECONDS = 30.0
 STALE_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The ends as far as they are known, of partitions at work up to a second old, and those `seen` just now."""
+
+    known: Mapping[Key, int]
+    seen: Mapping[Key, int]
+
+
 class EndReader:
     """Asks for all partitions at once; where that fails, topic by topic, and leaves silent ones alone for a while."""
 
@@ -31,7 +40,7 @@ class EndReader:
         self._doubtful: frozenset[str] = frozenset()
         self._missing_said_at = float("-inf")
 
-    def ends(self, partitions: Collection[Key], *, at_work: Collection[Key] = ()) -> Mapping[Key, int]:
+    def ends(self, partitions: Collection[Key], *, at_work: Collection[Key] = ()) -> Ends:
         """Return the end of every partition that the log tells; raises `LogUnavailable` where it tells none.
 
         Those `at_work` are asked once a second, the others every time.
@@ -40,14 +49,14 @@ class EndReader:
         answering = [key for key in partitions if self._silent_until.get(key[0], 0.0) <= now]
         is_due = now - self._all_asked_at >= STALE_SECONDS
         asked = [key for key in answering if is_due or key not in at_work]
-        found = self._ask(asked, answering)
-        self._say_missing({key[0] for key in asked if key not in found})
+        seen = self._ask(asked, answering)
+        self._say_missing({key[0] for key in asked if key not in seen})
         if is_due:
             self._all_asked_at = now
-        self._known = {**{key: self._known[key] for key in at_work if key in self._known}, **found}
+        self._known = {**{key: self._known[key] for key in at_work if key in self._known}, **seen}
         if partitions and not self._known:
             raise LogUnavailable("no topic answers")
-        return self._known
+        return Ends(self._known, seen)
 
     def _say_missing(self, topics: Collection[str]) -> None:
         """Warn of topics that are gone, or partitions that no broker leads: their ends are left out."""

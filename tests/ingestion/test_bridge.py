@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 from django.db import connection
@@ -18,7 +19,7 @@ from django.db.models import F
 from ingestion import cursor as cursors
 from ingestion.bridge import Bridge, BridgeLimits
 from ingestion.cursor import Dispatch
-from ingestion.log.base import NewRecord, PartitionId
+from ingestion.log.base import LogUnavailable, NewRecord, PartitionId
 from ingestion.log.postgres import PostgresLog, append_now, create_topics
 from ingestion.membership import Alone
 from ingestion.models import Batch, Gap, GapReason, HaltReason, InboxPartition, PartitionCursor, Project, Topic
@@ -329,6 +330,26 @@ def test_a_range_whose_session_was_ended_is_sent_again_in_the_same_step(bench: B
         again = bench.next()
     assert again.attempt == task.attempt + 1
     assert bench.cursor.strikes == 0
+
+
+def test_an_end_that_could_not_be_read_is_not_kept_as_if_it_had_been(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.append(10)
+    bench.step()
+    bench.step()
+    before = bench.cursor.log_end_at
+
+    def refuse(*_: object) -> NoReturn:
+        raise LogUnavailable("no answer")
+
+    monkeypatch.setattr(PostgresLog, "end_offsets", refuse)
+    bench.step()
+    bench.step()
+    kept = bench.cursor.log_end_at
+    bench.step()
+    assert before is not None
+    assert bench.cursor.log_end_at == kept
 
 
 def test_the_bridge_keeps_off_rows_that_a_worker_is_about_to_lock(bench: Bench) -> None:

@@ -37,7 +37,7 @@ def seconds_ago(seconds: float) -> datetime:
 
 def dispatched(seconds: float, **fields: Any) -> PartitionCursor:
     return PartitionCursor(
-        next_offset=10, attempt=1, dispatched_end=50, dispatched_at=seconds_ago(seconds), **{"dispatches": 1, **fields}
+        next_offset=10, attempt=1, dispatched_end=50, dispatched_at=seconds_ago(seconds), **{"unstarted": 1, **fields}
     )
 
 
@@ -63,10 +63,14 @@ def test_a_dispatch_that_nobody_started_is_repeated_after_four_seconds() -> None
     assert (found.action, found.because) == (Action.DISPATCH, Because.NOT_STARTED)
 
 
-@pytest.mark.parametrize(("dispatches", "patience"), [(2, 8), (3, 16), (4, 32), (5, 60), (50, 60)])
-def test_the_patience_doubles_up_to_a_minute(dispatches: int, patience: int) -> None:
-    assert decision(dispatched(patience - 0.1, dispatches=dispatches)).action is Action.NOTHING
-    assert decision(dispatched(patience + 0.1, dispatches=dispatches)).action is Action.DISPATCH
+@pytest.mark.parametrize(("unstarted", "patience"), [(2, 8), (3, 16), (4, 32), (5, 60), (50, 60)])
+def test_the_patience_doubles_up_to_a_minute(unstarted: int, patience: int) -> None:
+    assert decision(dispatched(patience - 0.1, unstarted=unstarted)).action is Action.NOTHING
+    assert decision(dispatched(patience + 0.1, unstarted=unstarted)).action is Action.DISPATCH
+
+
+def test_attempts_that_failed_do_not_make_the_bridge_wait_longer_for_a_lost_task() -> None:
+    assert decision(dispatched(4.1, dispatches=7)).because is Because.NOT_STARTED
 
 
 def test_what_has_not_started_is_repeated_at_once_when_redis_was_restarted() -> None:
@@ -154,3 +158,27 @@ def test_an_attempt_that_ended_with_an_error_waits_for_its_retry() -> None:
 def test_an_attempt_that_ended_is_followed_by_the_next_once_its_wait_is_over() -> None:
     cursor = dispatched(3, started_at=seconds_ago(2), ended_attempt=1, retry_at=seconds_ago(0.1))
     assert decision(cursor).because is Because.NEW_RECORDS
+
+
+def test_a_lock_that_the_server_took_with_it_is_no_death() -> None:
+    cursor = dispatched(30, started_at=seconds_ago(30))
+    found = decide(
+        cursor,
+        end_offset=100,
+        lock_held=False,
+        lock_free_seconds=2,
+        now=NOW,
+        hard_limit_seconds=60,
+        server_started_at=seconds_ago(10),
+    )
+    assert (found.action, found.because, found.suspicion) == (Action.DISPATCH, Because.WAS_STOPPED, None)
+
+
+def test_an_attempt_that_outlived_its_limit_and_is_gone_was_ended_for_that() -> None:
+    found = decision(dispatched(70, started_at=seconds_ago(70)), lock_free_seconds=2)
+    assert (found.action, found.because, found.suspicion) == (Action.DISPATCH, Because.WORKS_TOO_LONG, None)
+
+
+def test_a_reported_death_counts_whenever_it_was() -> None:
+    found = decision(dispatched(70, started_at=seconds_ago(70), death_signal=signal.SIGKILL))
+    assert found.because is Because.DIED

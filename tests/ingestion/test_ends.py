@@ -37,7 +37,7 @@ class Bench:
 
     def ends(self, *at_work: Key) -> Mapping[Key, int]:
         self.log.asked.clear()
-        return self.reader.ends([A, B], at_work=at_work)
+        return self.reader.ends([A, B], at_work=at_work).known
 
 
 @pytest.fixture
@@ -62,8 +62,20 @@ def test_where_all_are_at_work_nobody_is_asked_for_a_second(bench: Bench) -> Non
     assert bench.ends(A, B) == {A: 12, B: 22}
 
 
+def test_only_what_was_asked_for_just_now_counts_as_seen(bench: Bench) -> None:
+    assert bench.reader.ends([A, B], at_work=[B]).seen == {A: 10}
+
+
+def test_the_old_end_of_a_partition_at_work_without_a_leader_is_not_seen(bench: Bench) -> None:
+    del bench.log.known[B]
+    bench.now += STALE_SECONDS
+    found = bench.reader.ends([A, B], at_work=[B])
+    assert found.known == {A: 10, B: 20}
+    assert found.seen == {A: 10}
+
+
 def test_a_partition_that_is_no_longer_asked_for_is_forgotten(bench: Bench) -> None:
-    assert bench.reader.ends([A], at_work=[A]) == {A: 10}
+    assert bench.reader.ends([A], at_work=[A]).known == {A: 10}
 
 
 def test_a_partition_without_a_leader_is_left_out(bench: Bench) -> None:
@@ -93,7 +105,7 @@ def test_two_silent_topics_hold_up_the_others_once(bench: Bench) -> None:
     bench.log.silent = {"a", "b"}
     with pytest.raises(LogUnavailable):
         bench.reader.ends([A, B, ("c", 0)])
-    assert bench.reader.ends([A, B, ("c", 0)]) == {("c", 0): 30}
+    assert bench.reader.ends([A, B, ("c", 0)]).known == {("c", 0): 30}
 
 
 def test_where_no_topic_answers_it_is_the_log_that_is_away(bench: Bench) -> None:
