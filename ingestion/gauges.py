@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import structlog
@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ingestion import metrics
+from ingestion.clock import database_now
 from ingestion.condition import Condition, State
 from ingestion.models import GapReason, HaltReason
 from ingestion.partitions import TABLES, attached_days
@@ -156,7 +157,7 @@ def read_figures() -> Figures:
             gaps = {reason: (ranges, offsets) for reason, ranges, offsets in sql.fetchall()}
             sql.execute(_DEAD_LETTERS)
             dead_letters = dict(sql.fetchall())
-            today = datetime.now(UTC).date()
+            today = database_now().date()
             ahead = {table.name: days_ahead(attached_days(table.name), today=today) for table in TABLES}
             return Figures(conditions, gaps, dead_letters, ahead)
     finally:
