@@ -13,7 +13,6 @@ One thread; every call has a time limit. Each step:
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +36,7 @@ from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
 from ingestion.open_transactions import OpenTransactions
-from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
+from ingestion.suspicion import DOUBTFUL_SIGNALS, INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
 
@@ -280,7 +279,7 @@ def _proven(row: PartitionCursor, decision: Decision) -> Decision:
     """Return what to do about a record that has killed often enough: set it aside only if nothing else may be to blame."""
     if not cursors.build_has_proved_itself(row):
         return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD)
-    is_doubtful = row.death_signal == signal.SIGKILL and row.condemned_offset != row.next_offset
+    is_doubtful = row.death_signal in DOUBTFUL_SIGNALS and row.condemned_offset != row.next_offset
     if not is_doubtful or not cursors.innocents_have_died(within_seconds=INNOCENCE_SECONDS):
         return decision
     assert decision.suspicion is not None

@@ -130,7 +130,7 @@ def _not_started(cursor: PartitionCursor, *, now: datetime, broker_restarted: bo
 def _died(cursor: PartitionCursor, *, lock_free_seconds: float) -> Decision:
     if cursor.death_signal is None and lock_free_seconds < DEATH_REPORT_SECONDS:
         return Decision(Action.NOTHING, Because.WAITING_FOR_REPORT)
-    if is_harmless(cursor.death_signal):
+    if is_harmless(cursor):
         return Decision(Action.DISPATCH, Because.WAS_STOPPED)
     suspicion = after_death(cursor)
     if suspicion.is_hopeless:

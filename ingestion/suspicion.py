@@ -12,6 +12,7 @@ import signal
 from dataclasses import dataclass
 
 from ingestion.models import PartitionCursor
+from ingestion.models.cursor import Phase
 
 # What a record can cause: a crash in C, memory or CPU beyond the limit. Nobody sends these to stop a worker.
 STRIKING_SIGNALS = frozenset(
@@ -19,9 +20,14 @@ STRIKING_SIGNALS = frozenset(
         signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGXCPU, signal.SIGKILL,
     }
 )  # fmt: skip
+# What a worker's parent reports of a process that it ended at the hard time limit.
+TIMED_OUT = signal.SIGALRM
+# Where the time that is over was the record's; elsewhere Kafka or PostgreSQL may have taken it.
+COMPUTING = frozenset({Phase.DECODE.value, Phase.SCRUB.value})
 STRIKES_TO_SET_ASIDE = 3
-# SIGKILL is what the OOM killer sends to whom it likes. Where workers die on innocent records too, it proves nothing: so
+# SIGKILL is what the OOM killer sends to whom it likes, and a slow machine lets anybody run out of time. Where workers die on innocent records too, it proves nothing: so
 # many on one record make a person look.
+DOUBTFUL_SIGNALS = frozenset({signal.SIGKILL, TIMED_OUT})
 DOUBTFUL_STRIKES_TO_HALT = 8
 INNOCENCE_SECONDS = 600.0
 # Deaths that nobody saw the cause of: a host or a whole process tree was lost.
@@ -63,9 +69,16 @@ class Suspicion:
         return self.lone_deaths >= UNSEEN_DEATHS_TO_HALT
 
 
-def is_harmless(death_signal: int | None) -> bool:
-    """Tell whether the process ended in a way that says nothing about its records, such as SIGTERM."""
-    return death_signal is not None and death_signal not in STRIKING_SIGNALS
+def is_harmless(cursor: PartitionCursor) -> bool:
+    """Tell whether the attempt's process ended in a way that says nothing about its records, such as SIGTERM."""
+    return cursor.death_signal is not None and not is_striking(cursor)
+
+
+def is_striking(cursor: PartitionCursor) -> bool:
+    """Tell whether the attempt's process ended in a way that a record can cause."""
+    if cursor.death_signal == TIMED_OUT:
+        return cursor.phase in COMPUTING
+    return cursor.death_signal in STRIKING_SIGNALS
 
 
 def after_death(cursor: PartitionCursor) -> Suspicion:
@@ -75,7 +88,7 @@ def after_death(cursor: PartitionCursor) -> Suspicion:
     if known.build != cursor.build:
         known = Suspicion(build=cursor.build)  # Another build is tried from the start.
     alone = cursor.dispatched_end - cursor.next_offset == 1
-    seen = cursor.death_signal in STRIKING_SIGNALS
+    seen = is_striking(cursor)
     return Suspicion(
         suspect_end=cursor.dispatched_end,
         strikes=known.strikes + 1,

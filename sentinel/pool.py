@@ -20,6 +20,7 @@ from celery.concurrency.asynpool import AsynPool
 from celery.worker import state as worker_state
 
 from ingestion.deaths import report_death, worker_name
+from ingestion.suspicion import TIMED_OUT
 
 logger = structlog.get_logger(__name__)
 
@@ -27,8 +28,8 @@ EXIT_SECONDS = 0.2
 EXIT_POLL_SECONDS = 0.001
 # A reporter that has not ended by then hangs, be it in the resolver.
 REPORT_SECONDS = 5
-# What the pool itself ends has not died of a record, and no record is suspected after this signal.
-ENDED_BY_POOL = signal.SIGTERM
+# What is told to stop at once has not died of a record, and no record is suspected after this signal.
+STOPPED = signal.SIGTERM
 
 
 class PoolProcess(ForkProcess):
@@ -47,7 +48,7 @@ class PoolProcess(ForkProcess):
         """The signal to report, None if the process ended by itself or still runs."""
         if self.exitcode is None or self.exitcode >= 0:
             return None
-        return ENDED_BY_POOL if self.ended_by_pool else -self.exitcode
+        return TIMED_OUT if self.ended_by_pool else -self.exitcode
 
 
 class Pool(AsynPool):
@@ -91,7 +92,7 @@ class Pool(AsynPool):
     def terminate_job(self, pid: int, sig: int | None = None) -> None:
         """Called for every task under way when the worker must not wait for them (SIGQUIT, a second Ctrl-C)."""
         super().terminate_job(pid, signal.SIGKILL)
-        self._report([(worker_name(pid=pid), ENDED_BY_POOL)])
+        self._report([(worker_name(pid=pid), STOPPED)])
 
     def _is_stopping(self) -> bool:
         """Whoever stops a worker may kill its processes: that proves nothing."""

@@ -8,6 +8,8 @@ import pytest
 
 from ingestion.dispatch import Action, Because, decide
 from ingestion.models import HaltReason, PartitionCursor
+from ingestion.models.cursor import Phase
+from ingestion.suspicion import TIMED_OUT
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -124,6 +126,19 @@ def test_a_death_that_nobody_has_reported_yet_waits_for_the_report() -> None:
 def test_a_worker_that_was_stopped_leaves_no_suspicion() -> None:
     found = decision(died(signal.SIGTERM))
     assert (found.action, found.because, found.suspicion) == (Action.DISPATCH, Because.WAS_STOPPED, None)
+
+
+@pytest.mark.parametrize("phase", [Phase.DECODE, Phase.SCRUB])
+def test_time_that_ran_out_while_records_were_worked_on_is_a_strike(phase: Phase) -> None:
+    found = decision(died(TIMED_OUT, phase=phase))
+    assert found.because is Because.DIED
+    assert found.suspicion.strikes == 1
+
+
+@pytest.mark.parametrize("phase", [Phase.READ, Phase.STORE])
+def test_time_that_ran_out_while_others_were_waited_for_is_none(phase: Phase) -> None:
+    found = decision(died(TIMED_OUT, phase=phase))
+    assert (found.because, found.suspicion) == (Because.WAS_STOPPED, None)
 
 
 def test_a_record_that_has_killed_three_workers_alone_is_set_aside() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ingestion.failpoint import DIRECTORY_VARIABLE
 from ingestion.failpoint import VARIABLE as FAILPOINTS
+from ingestion.suspicion import TIMED_OUT
 from sentinel.child import wait_until
 from tests.sentinel.pipeline.conftest import Partition, event, partition
 from tests.sentinel.running_worker import RunningWorker, dispatch_all, running_worker
@@ -73,12 +74,12 @@ def test_a_range_that_burns_cpu_is_ended_by_the_kernel_and_reported(partition: P
         assert partition.cursor.death_signal == signal.SIGXCPU
 
 
-def test_the_hard_time_limit_ends_a_process_but_proves_nothing(partition: Partition, tmp_path: Path) -> None:
+def test_the_hard_time_limit_ends_a_process_and_is_reported_as_such(partition: Partition, tmp_path: Path) -> None:
     environment = {**FREEZE, "SENTINEL_TASK_TIME_LIMIT_SECONDS": str(HARD_LIMIT_SECONDS)}
     with running_worker(tmp_path, environment=environment) as worker:
         child = frozen_in_a_range(worker, partition)
         assert is_reported(partition, timeout_seconds=HARD_LIMIT_SECONDS + 15), worker.log
-        assert partition.cursor.death_signal == signal.SIGTERM
+        assert partition.cursor.death_signal == TIMED_OUT
         assert not child.is_running()
         assert wait_until(worker.has_full_pool, timeout_seconds=5)
 
