@@ -47,7 +47,7 @@ _DISPATCH = """
     UPDATE ingestion_partitioncursor
     SET attempt = attempt + 1, dispatched_end = %(end)s, dispatched_at = now(), started_at = NULL, phase = '',
         range_since = coalesce(range_since, now()), retry_at = NULL, dispatches = dispatches + 1,
-        unstarted = unstarted + 1, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
+        unstarted = CASE WHEN ended_attempt < attempt THEN unstarted + 1 ELSE 1 END, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
         log_end = greatest(log_end, %(end)s), log_end_at = now(),
         suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = %(lone_strikes)s,
         lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,

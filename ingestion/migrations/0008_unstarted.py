@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
             model_name="partitioncursor",
             name="unstarted",
             field=models.PositiveIntegerField(
-                db_default=0, default=0, help_text="How often since a worker last began the range."
+                db_default=0, default=0, help_text="How many attempts nobody began or gave up."
             ),
         ),
     ]

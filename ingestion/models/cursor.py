@@ -51,7 +51,7 @@ class PartitionCursor(models.Model):
     range_since = models.DateTimeField(null=True, help_text="When the current range was handed out first.")
     dispatches = models.PositiveIntegerField(default=0, help_text="How often the current range was dispatched.")
     unstarted = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="How often since a worker last began the range."
+        default=0, db_default=0, help_text="How many attempts nobody began or gave up."
     )
     started_at = models.DateTimeField(null=True)
     ended_attempt = models.BigIntegerField(default=0, help_text="The last attempt that ended by any path but death.")

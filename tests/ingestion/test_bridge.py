@@ -332,6 +332,17 @@ def test_a_range_whose_session_was_ended_is_sent_again_in_the_same_step(bench: B
     assert bench.cursor.strikes == 0
 
 
+def test_only_tasks_that_vanish_one_after_another_make_the_bridge_more_patient(bench: Bench) -> None:
+    bench.append(10)
+    for _ in range(3):
+        cursors.end_attempt(bench.next(), error="failed", retry_seconds=0)
+    assert bench.cursor.unstarted == 1
+    lost = bench.next()
+    PartitionCursor.objects.filter(pk=lost.cursor_id).update(dispatched_at=F("dispatched_at") - timedelta(seconds=5))
+    assert bench.next().attempt == lost.attempt + 1
+    assert bench.cursor.unstarted == 2
+
+
 def test_an_end_that_could_not_be_read_is_not_kept_as_if_it_had_been(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
