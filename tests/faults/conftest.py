@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults import figures
 from tests.faults.arena import Arenas
 from tests.faults.servers import Servers
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the figures of a row count if its test has passed."""
+    report = yield
+    if call.when == "call":
+        figures.write_pending(passed=report.passed)
+    return report
 
 
 @pytest.fixture(scope="session")

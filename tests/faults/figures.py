@@ -53,6 +53,18 @@ def median_and_max(values: Sequence[float]) -> tuple[float | None, float | None]
     return (statistics.median(values), max(values)) if values else (None, None)
 
 
+# Of the test that runs.
+PENDING: list[Figures] = []
+
+
+def write_pending(*, passed: bool) -> None:
+    """Write the figures of a test that has passed; those of one that has not prove nothing."""
+    for figures in PENDING:
+        if passed:
+            write(figures)
+    PENDING.clear()
+
+
 def write(figures: Figures) -> None:
     """Append the row to the report, if one is wanted; a later row of the same name replaces it when rendered."""
     directory = os.environ.get(VARIABLE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -32,6 +32,14 @@ def broken(arenas: Arenas, variant: str, *, role: str = "worker", **options: Any
         yield arena
 
 
+@contextmanager
+def unbroken(arenas: Arenas, *, worker: Mapping[str, str]) -> Iterator[Arena]:
+    """Give an arena like those of the variants, with nothing broken."""
+    with arenas.open(row="control", fault="nothing is broken", roles=["bridge"], environment=SMALL_BATCHES) as arena:
+        arena.start("worker", environment=worker)
+        yield arena
+
+
 def send(arena: Arena, *, events: int = EVENTS, **options: Any) -> None:
     """Send a fixed number of events as fast as it goes."""
     arena.start_load(per_second=None, events=events, settled=False, **options)
@@ -44,6 +52,20 @@ def caught(found: Differences, *invariants: Invariant) -> None:
     assert found.broken & set(invariants), found
 
 
+def test_the_same_crashes_break_nothing_of_what_is_not_broken(arenas: Arenas) -> None:
+    with unbroken(arenas, worker=CRASHES) as arena:
+        send(arena)
+        found = arena.examine()
+        assert found.holds, found
+
+
+def test_the_same_locks_break_nothing_of_what_is_not_broken(arenas: Arenas) -> None:
+    with unbroken(arenas, worker={}) as arena:
+        lock_out(arena)
+        found = arena.examine(drain_seconds=30)
+        assert found.holds, found
+
+
 def test_baselines_published_before_the_commit_are_noticed(arenas: Arenas) -> None:
     with broken(arenas, "redis_before_commit", environment=CRASHES) as arena:
         send(arena)
@@ -53,7 +75,10 @@ def test_baselines_published_before_the_commit_are_noticed(arenas: Arenas) -> No
 def test_an_offset_moved_in_another_transaction_is_noticed(arenas: Arenas) -> None:
     with broken(arenas, "offset_in_another_transaction", environment=CRASHES) as arena:
         send(arena)
-        caught(arena.examine(), Invariant.EVERY_RECORD_ONCE, Invariant.CHAIN_OF_BATCHES)
+        found = arena.examine()
+        caught(found, Invariant.EVERY_RECORD_ONCE, Invariant.CHAIN_OF_BATCHES)
+        # A partition that merely stands still would break them, too.
+        assert Invariant.NOT_HALTED not in found.broken, found
 
 
 def test_learning_per_batch_is_noticed(arenas: Arenas) -> None:
@@ -72,12 +97,17 @@ def test_events_inserted_unsorted_are_noticed(arenas: Arenas) -> None:
 
 def test_strikes_for_any_failure_are_noticed(arenas: Arenas) -> None:
     with broken(arenas, "strike_on_any_failure", role="bridge") as arena:
-        impatient = arena.database_url + "&options=-c%20lock_timeout%3D100ms"
-        arena.restart("worker", environment={"DATABASE_URL": impatient})
-        arena.start_load(per_second=1_000)
-        lock_events(arena.database_url, seconds=15)
+        lock_out(arena)
         # Good records among the dead letters, or a partition that waits for a person without need.
         caught(arena.examine(drain_seconds=30), Invariant.NO_GOOD_RECORD_DEAD_LETTERED, Invariant.NOT_HALTED)
+
+
+def lock_out(arena: Arena) -> None:
+    """Let an impatient worker meet locks on all that it writes."""
+    impatient = arena.database_url + "&options=-c%20lock_timeout%3D100ms"
+    arena.restart("worker", environment={"DATABASE_URL": impatient})
+    arena.start_load(per_second=1_000)
+    lock_events(arena.database_url, seconds=15)
 
 
 def lock_events(database_url: str, *, seconds: float) -> None:

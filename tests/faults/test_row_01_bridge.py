@@ -14,7 +14,8 @@ BOUND_SECONDS = 5.0
 
 def test_row_01_ingestion_goes_on_as_soon_as_a_killed_bridge_is_back(arenas: Arenas) -> None:
     with arenas.open(row="01", fault="bridge, kill -9") as arena:
-        arena.start_load(per_second=1_000)
+        # So little that workers seldom hand a range over to themselves: it is the bridge that sends it.
+        arena.start_load(per_second=60)
         for _ in range(KILLS):
             with arena.fault():
                 arena.kill("bridge")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
-
 import pytest
-from kafka.errors import KafkaError
 
 from ingestion.membership import MAX_POLL_INTERVAL_SECONDS
 from sentinel.child import wait_until
-from tests.faults.arena import Arena, Arenas
+from tests.faults.arena import Arenas
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
@@ -26,21 +23,13 @@ def test_row_04_a_slow_bridge_loses_its_partitions_and_applies_nothing_twice(are
         arena.start("bridge", environment=slow)
         arena.start("bridge-2", "bridge")
         arena.start_load(per_second=500, settled=False)
-        assert wait_until(lambda: members(arena) == 2, timeout_seconds=JOIN_SECONDS)
+        assert wait_until(lambda: arena.members() == 2, timeout_seconds=JOIN_SECONDS)
         assert wait_until(lambda: bool(arena.hits()), timeout_seconds=JOIN_SECONDS)
         with arena.fault() as fault:
-            assert wait_until(lambda: members(arena) == 1, timeout_seconds=SLEEP_SECONDS)
+            assert wait_until(lambda: arena.members() == 1, timeout_seconds=SLEEP_SECONDS)
             fault.note("left")
-            assert wait_until(lambda: members(arena) == 2, timeout_seconds=SLEEP_SECONDS + JOIN_SECONDS)
+            assert wait_until(lambda: arena.members() == 2, timeout_seconds=SLEEP_SECONDS + JOIN_SECONDS)
             fault.note("joined again")
         figures = arena.finish()
     assert figures.standstill_max_seconds is not None
     assert figures.standstill_max_seconds <= BOUND_SECONDS * arena.slowness
-
-
-def members(arena: Arena) -> int:
-    """Return how many bridges the group has; 0 while its coordinator is not there yet."""
-    with closing(arena.servers.admin()) as admin, suppress(KafkaError):
-        (found,) = admin.describe_groups([f"sentinel.v1.{arena.name}"]).values()
-        return len(found["members"])
-    return 0

@@ -12,8 +12,8 @@ from tests.faults.arena import Arenas
 pytestmark = pytest.mark.fault
 
 KILLS = 5
-# The aim is one second; the rest is for a machine that varies.
-BOUND_SECONDS = 3.0
+# A second, and the half second or so between two commits of an undisturbed partition.
+BOUND_SECONDS = 1.5
 
 ALL_KILLED_SECONDS = 120.0
 RANDOM_SECONDS = 90.0
@@ -42,7 +42,10 @@ def test_row_06_a_child_may_die_between_any_two_steps(arenas: Arenas) -> None:
         arena.count_hits()
         figures = arena.finish()
     assert {point for _, _, point in arena.hits()} == set(WORKER_POINTS)
+    assert figures.standstill_p50_seconds is not None
     assert figures.standstill_max_seconds is not None
+    assert figures.standstill_p50_seconds <= BOUND_SECONDS * arena.slowness
+    # Who dies before the range is its own leaves a task that nobody knows to be lost.
     assert figures.standstill_max_seconds <= NOT_STARTED_SECONDS + BOUND_SECONDS * arena.slowness
 
 
@@ -53,4 +56,7 @@ def test_row_06_children_may_die_at_random_steps(arenas: Arenas) -> None:
         arena.start_load(per_second=1_000)
         assert wait_until(lambda: len(arena.hits()) >= KILLS, timeout_seconds=RANDOM_SECONDS)
         arena.count_hits()
-        arena.finish()
+        figures = arena.finish()
+    # Two in a row may hit the same range.
+    assert figures.standstill_p50_seconds is not None
+    assert figures.standstill_p50_seconds <= BOUND_SECONDS * arena.slowness

@@ -17,9 +17,9 @@ from tests.faults.servers import Server, Servers
 
 pytestmark = pytest.mark.fault
 
-BLACKHOLE_SECONDS = 8.0
 # Of Kafka's clients, the load's among them.
 REQUEST_TIMEOUT_SECONDS = 10.0
+BLACKHOLE_SECONDS = REQUEST_TIMEOUT_SECONDS + 4.0
 BOUND_SECONDS = REQUEST_TIMEOUT_SECONDS + 30.0
 
 

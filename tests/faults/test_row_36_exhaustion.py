@@ -34,7 +34,9 @@ def test_row_36_exhausted_processes_are_replaced_and_lose_nothing(arenas: Arenas
             for child in arena.crew.children("worker"):
                 spare = child.memory_info().vms + SPARE_BYTES
                 child.rlimit(psutil.RLIMIT_AS, (spare, resource.RLIM_INFINITY))
+        exhausted = arena.lines("worker", "worker.exhausted")
         figures = arena.finish()
+    assert exhausted
     assert figures.standstill_max_seconds is not None
     assert figures.standstill_max_seconds <= BOUND_SECONDS * arena.slowness
 
