@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
-from django.db.models import DateTimeField, Func
 from django.db.models.functions import Now
 
 from ingestion import cursor as cursors
@@ -133,9 +132,7 @@ class Bridge:
         self._membership.join(topics)
 
     def _cursors(self) -> list[PartitionCursor]:
-        rows = PartitionCursor.objects.filter(pk__in=self._active, closed_at=None).annotate(
-            db_now=Now(), server_started_at=Func(function="pg_postmaster_start_time", output_field=DateTimeField())
-        )
+        rows = PartitionCursor.objects.filter(pk__in=self._active, closed_at=None).annotate(db_now=Now())
         return list(rows.order_by("topic", "partition"))
 
     def _look_at_ends(self, rows: Sequence[PartitionCursor]) -> Ends:
@@ -185,7 +182,6 @@ class Bridge:
             now=_db_now(row),
             hard_limit_seconds=self._limits.hard_limit_seconds,
             broker_restarted=broker_restarted,
-            server_started_at=row.server_started_at,  # type: ignore[attr-defined]  # annotated by the query
         )
 
     def _beginnings(self, rows: Sequence[PartitionCursor]) -> Mapping[Key, int]:

@@ -69,12 +69,10 @@ def decide(
     hard_limit_seconds: float,
     lock_free_seconds: float = 0.0,
     broker_restarted: bool = False,
-    server_started_at: datetime | None = None,
 ) -> Decision:
     """Return what to do. `now` is the database's clock; `lock_held` says whether the attempt's process lives.
 
-    `lock_free_seconds` is for how long the lock of a started attempt has been seen free; `server_started_at` is when
-    the database server began its run, which no lock outlives.
+    `lock_free_seconds` is for how long the lock of a started attempt has been seen free.
     """
     if cursor.closed_at is not None:
         return Decision(Action.NOTHING, Because.CLOSED)
@@ -86,16 +84,11 @@ def decide(
         return _idle(cursor, now=now, hard_limit_seconds=hard_limit_seconds)
     if cursor.started_at is None:
         return _not_started(cursor, now=now, broker_restarted=broker_restarted)
-    is_too_long = now - cursor.started_at > timedelta(seconds=hard_limit_seconds)
-    if lock_held:
-        action = Action.TERMINATE_THEN_DISPATCH if is_too_long else Action.NOTHING
-        return Decision(action, Because.WORKS_TOO_LONG if is_too_long else Because.WORKING)
-    if cursor.death_signal is None:
-        if is_too_long:  # Its session was ended for that, and let go of its row later than it was waited for.
-            return Decision(Action.DISPATCH, Because.WORKS_TOO_LONG)
-        if server_started_at is not None and cursor.started_at < server_started_at:
-            return Decision(Action.DISPATCH, Because.WAS_STOPPED)
-    return _died(cursor, lock_free_seconds=lock_free_seconds)
+    if not lock_held:
+        return _died(cursor, lock_free_seconds=lock_free_seconds)
+    if now - cursor.started_at > timedelta(seconds=hard_limit_seconds):
+        return Decision(Action.TERMINATE_THEN_DISPATCH, Because.WORKS_TOO_LONG)
+    return Decision(Action.NOTHING, Because.WORKING)
 
 
 def _idle(cursor: PartitionCursor, *, now: datetime, hard_limit_seconds: float) -> Decision:

@@ -173,27 +173,3 @@ def test_an_attempt_that_ended_with_an_error_waits_for_its_retry() -> None:
 def test_an_attempt_that_ended_is_followed_by_the_next_once_its_wait_is_over() -> None:
     cursor = dispatched(3, started_at=seconds_ago(2), ended_attempt=1, retry_at=seconds_ago(0.1))
     assert decision(cursor).because is Because.NEW_RECORDS
-
-
-def test_a_lock_that_the_server_took_with_it_is_no_death() -> None:
-    cursor = dispatched(30, started_at=seconds_ago(30))
-    found = decide(
-        cursor,
-        end_offset=100,
-        lock_held=False,
-        lock_free_seconds=2,
-        now=NOW,
-        hard_limit_seconds=60,
-        server_started_at=seconds_ago(10),
-    )
-    assert (found.action, found.because, found.suspicion) == (Action.DISPATCH, Because.WAS_STOPPED, None)
-
-
-def test_an_attempt_that_outlived_its_limit_and_is_gone_was_ended_for_that() -> None:
-    found = decision(dispatched(70, started_at=seconds_ago(70)), lock_free_seconds=2)
-    assert (found.action, found.because, found.suspicion) == (Action.DISPATCH, Because.WORKS_TOO_LONG, None)
-
-
-def test_a_reported_death_counts_whenever_it_was() -> None:
-    found = decision(dispatched(70, started_at=seconds_ago(70), death_signal=signal.SIGKILL))
-    assert found.because is Because.DIED
