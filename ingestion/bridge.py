@@ -253,7 +253,7 @@ def _key(row: PartitionCursor) -> Key:
 
 def _is_at_work(row: PartitionCursor) -> bool:
     """Tell whether an attempt is open."""
-    return row.dispatched_end is not None and row.ended_attempt < row.attempt
+    return row.ended_attempt < row.attempt
 
 
 def _end(row: PartitionCursor, ends: Mapping[Key, int]) -> int:
@@ -264,7 +264,7 @@ def _end(row: PartitionCursor, ends: Mapping[Key, int]) -> int:
 
 def _may_have_died(row: PartitionCursor) -> bool:
     """Return whether an attempt runs for so long that its lock is worth a look; most end sooner."""
-    if row.started_at is None or row.ended_attempt >= row.attempt:
+    if row.started_at is None or not _is_at_work(row):
         return False
     if row.death_signal is not None:
         return True

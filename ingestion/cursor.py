@@ -47,7 +47,8 @@ _DISPATCH = """
     UPDATE ingestion_partitioncursor
     SET attempt = attempt + 1, dispatched_end = %(end)s, dispatched_at = now(), started_at = NULL, phase = '',
         range_since = coalesce(range_since, now()), retry_at = NULL, dispatches = dispatches + 1,
-        unstarted = CASE WHEN ended_attempt < attempt THEN unstarted + 1 ELSE 1 END, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
+        unstarted = CASE WHEN ended_attempt < attempt THEN unstarted + 1 ELSE 1 END,
+        backend_pid = NULL, backend_start = NULL, death_signal = NULL,
         log_end = greatest(log_end, %(end)s), log_end_at = now(),
         suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = %(lone_strikes)s,
         lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,
@@ -198,7 +199,7 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
         sql.execute(
             "UPDATE ingestion_partitioncursor SET ended_attempt = %s, last_error = left(%s, 300), "
             "retry_at = now() + make_interval(secs => coalesce(%s, least(%s * 2 ^ least(dispatches - 1, 16), %s))), "
-            "dispatches = greatest(dispatches - %s, 0), unstarted = greatest(unstarted - %s, 0) "
+            "dispatches = greatest(dispatches - %s, 0) "
             "WHERE id = %s AND attempt = %s",
             [
                 task.attempt,
@@ -206,7 +207,7 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
                 retry_seconds,
                 FAILURE_RETRY_SECONDS,
                 FAILURE_RETRY_MAX_SECONDS,
-                *([0 if was_sent else 1] * 2),
+                0 if was_sent else 1,
                 task.cursor_id,
                 task.attempt,
             ],

@@ -61,7 +61,7 @@ class OpenTransactions:
 
     def _say(self, key: Key, written: int) -> bool:
         sight, now = self._sights[key], self._clock()
-        if now - sight.since < self._open_seconds:
+        if not sight.has_lasted(now, self._open_seconds):
             return False
         if sight.is_due(now, after_seconds=self._open_seconds):
             logger.error(

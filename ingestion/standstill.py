@@ -15,9 +15,13 @@ class Standstill:
     since: float
     said_at: float = float("-inf")
 
+    def has_lasted(self, now: float, seconds: float) -> bool:
+        """Tell whether it has stood there for so long."""
+        return now - self.since >= seconds
+
     def is_due(self, now: float, *, after_seconds: float) -> bool:
         """Tell whether to say it now; whoever asks then says it."""
-        if now - self.since < after_seconds or now - self.said_at < REPEAT_SECONDS:
+        if not self.has_lasted(now, after_seconds) or now - self.said_at < REPEAT_SECONDS:
             return False
         self.said_at = now
         return True

@@ -25,8 +25,8 @@ TIMED_OUT = signal.SIGALRM
 # Where the time that is over was the record's; elsewhere Kafka or PostgreSQL may have taken it.
 COMPUTING = frozenset({Phase.DECODE.value, Phase.SCRUB.value})
 STRIKES_TO_SET_ASIDE = 3
-# SIGKILL is what the OOM killer sends to whom it likes, and a slow machine lets anybody run out of time. Where workers die on innocent records too, it proves nothing: so
-# many on one record make a person look.
+# SIGKILL is what the OOM killer sends to whom it likes, and a slow machine lets anybody run out of time. Where workers
+# die on innocent records too, it proves nothing: so many on one record make a person look.
 DOUBTFUL_SIGNALS = frozenset({signal.SIGKILL, TIMED_OUT})
 DOUBTFUL_STRIKES_TO_HALT = 8
 INNOCENCE_SECONDS = 600.0

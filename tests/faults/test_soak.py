@@ -22,7 +22,7 @@ MAX_DESCRIPTORS_PER_HOUR = 12.0
 MAX_CONNECTIONS_GAINED = 3.0
 # Nobody kills these, whatever is done to the servers under them: what leaks shows in a long life.
 WITNESSES = {"steady-bridge": "bridge", "steady-worker": "worker"}
-MEASURED = {"steady-bridge", "steady-worker", "steady-worker child"}
+MEASURED = {*WITNESSES, "steady-worker child"}
 # By then a process has a slope.
 MIN_MINUTES = (WARM_UP_SECONDS + MIN_SPAN_SECONDS) / 60 + 1
 
