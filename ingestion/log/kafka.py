@@ -32,6 +32,8 @@ from ingestion.log.kafka_records import with_values
 
 logger = structlog.get_logger(__name__)
 
+# A producer that is closed has so long to flush, and as long again to end without.
+CLOSE_SECONDS = 5
 # After a broker could not be reached, appends fail at once for so long.
 AWAY_SECONDS = 1.0
 # A poll does not return for a transaction marker alone, although the position moves: look at it now and then.
@@ -305,13 +307,25 @@ class KafkaAppender:
                 return
             self._producer = None
         # Closing flushes, which takes as long as the outage: nobody waits for it.
-        close = threading.Thread(
-            target=close_quietly, args=(failed,), kwargs={"timeout": 5}, name="kafka-producer-close", daemon=True
-        )
+        close = threading.Thread(target=_close_producer, args=(failed,), name="kafka-producer-close", daemon=True)
         close.start()
 
     def close(self) -> None:
         with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:
-            close_quietly(producer, timeout=5)
+            _close_producer(producer)
+
+
+def _close_producer(producer: Any) -> None:
+    """Close a producer, with its thread and connections.
+
+    Closing one of kafka-python 3.0 that cannot flush in time raises before it ends anything, and raises again when the
+    producer is collected.
+    """
+    close_quietly(producer, timeout=CLOSE_SECONDS)
+    sender = producer._sender
+    if sender.is_alive():
+        sender.force_close()
+        sender.join(CLOSE_SECONDS)
+        close_quietly(producer, timeout=CLOSE_SECONDS)

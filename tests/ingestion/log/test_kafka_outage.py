@@ -8,6 +8,7 @@ import time
 import uuid
 
 import pytest
+from kafka.producer.sender import Sender
 
 from ingestion.log.base import LogUnavailable, NewRecord
 from ingestion.log.kafka import KafkaAppender, KafkaLog
@@ -54,3 +55,31 @@ def test_appending_works_again_after_an_outage_longer_than_the_delivery_timeout(
         except LogUnavailable:
             assert time.monotonic() < deadline, "the appender never recovered"
     appender.close()
+
+
+def test_a_producer_that_cannot_flush_any_more_is_ended_all_the_same(kafka: KafkaBroker) -> None:
+    brokers = kafka.brokers.split(",")
+    topic = f"outage-{uuid.uuid4()}"
+    log = KafkaLog(brokers, security={}, request_timeout_seconds=10)
+    log.create_topics([topic], partitions=1)
+    log.close()
+    before = senders()
+    # So patient a producer holds its records for longer than its closing waits for them.
+    appender = KafkaAppender(brokers, security={}, request_timeout_seconds=60)
+    appender.append(topic, [NewRecord(None, b"before")], timeout_seconds=10)
+    assert senders() - before
+
+    kafka.kill()
+    try:
+        with pytest.raises(LogUnavailable):
+            appender.append(topic, [NewRecord(None, b"during")], timeout_seconds=0.5)
+        for thread in senders() - before:
+            thread.join(timeout=20)
+        assert not senders() - before
+    finally:
+        kafka.restart()
+        appender.close()
+
+
+def senders() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if isinstance(thread, Sender)}
