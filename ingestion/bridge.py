@@ -2,7 +2,8 @@
 
 One thread; every call has a time limit. Each step:
 
-1. Every two seconds list the partitions of all projects' topics (`ingestion.discovery`).
+1. Every two seconds list the partitions of all projects' topics (`ingestion.discovery`); every thirty look whether
+   the tables lack a day.
 2. One query reads all cursors, one request the end offsets of those that wait for records. Raise the alarms
    (`ingestion.alarm`).
 3. For every cursor decide from its row alone (`ingestion.dispatch`): nothing, dispatch, end a stuck session first, set a
@@ -23,7 +24,7 @@ from django.db.models.functions import Now
 
 from ingestion import cursor as cursors
 from ingestion import metrics
-from ingestion.alarm import BEYOND_END_SECONDS, Alarms
+from ingestion.alarm import BEYOND_END_SECONDS, Alarms, DayAlarm
 from ingestion.condition import STALLED_SECONDS
 from ingestion.cursor import Dispatch
 from ingestion.discovery import discover
@@ -81,17 +82,19 @@ class Bridge:
         self._broker_generation = broker_generation
         self._limits = limits
         self._alarms = Alarms(stalled_seconds=limits.stalled_seconds, beyond_end_seconds=limits.beyond_end_seconds)
+        self._days = DayAlarm()
         self._transactions = OpenTransactions(log)
         self._discovered_at = float("-inf")
         self._generation: str | None = None
         self._active: set[int] = set()
-        # The ends that the last step asked for, by cursor.
+        # The ends that were read since the topics were listed, by cursor; those at work are asked once a second.
         self._seen_ends: dict[int, int] = {}
         # When the lock of an attempt was first seen free, by (cursor, attempt).
         self._free_since: dict[tuple[int, int], float] = {}
 
     def step(self) -> bool:
         """Serve every partition once and wait; return whether anything was dispatched."""
+        self._days.look()
         self._discover()
         failpoint("after_discover")
         rows = self._cursors()
@@ -121,6 +124,7 @@ class Bridge:
         if time.monotonic() - self._discovered_at < self._limits.discovery_seconds:
             return
         self._discovered_at = time.monotonic()
+        seen_before, self._seen_ends = self._seen_ends, {}
         try:
             self._active, topics = discover(self._log)
         except LogUnavailable as error:
@@ -128,7 +132,7 @@ class Bridge:
             return
         # People see the lag of partitions that stand still without asking the broker. These ends were seen before the
         # topics were listed, so none is of a topic that was recreated: what its gap will say is lost reaches to its own.
-        cursors.remember_ends({pk: end for pk, end in self._seen_ends.items() if pk in self._active})
+        cursors.remember_ends({pk: end for pk, end in seen_before.items() if pk in self._active})
         self._membership.join(topics)
 
     def _cursors(self) -> list[PartitionCursor]:
@@ -136,10 +140,9 @@ class Bridge:
         return list(rows.order_by("topic", "partition"))
 
     def _look_at_ends(self, rows: Sequence[PartitionCursor]) -> Ends:
-        self._seen_ends = {}
         at_work = {_key(row) for row in rows if _is_at_work(row)}
         ends = self._ends.ends([_key(row) for row in rows], at_work=at_work)
-        self._seen_ends = {row.pk: ends.seen[_key(row)] for row in rows if _key(row) in ends.seen}
+        self._seen_ends |= {row.pk: ends.seen[_key(row)] for row in rows if _key(row) in ends.seen}
         return ends
 
     # --- one partition -----------------------------------------------------------------------------------------------

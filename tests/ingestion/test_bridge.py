@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
@@ -40,7 +41,7 @@ class Bench:
         self.sent: list[Dispatch] = []
         self.bridge = self.new_bridge(beyond_end_seconds=beyond_end_seconds)
 
-    def new_bridge(self, *, beyond_end_seconds: float = 60.0) -> Bridge:
+    def new_bridge(self, *, beyond_end_seconds: float = 60.0, discovery_seconds: float = 0.0) -> Bridge:
         return Bridge(
             log=PostgresLog(),
             membership=Alone(),
@@ -49,7 +50,7 @@ class Bench:
             limits=BridgeLimits(
                 batch_records=BATCH,
                 hard_limit_seconds=60,
-                discovery_seconds=0,
+                discovery_seconds=discovery_seconds,
                 beyond_end_seconds=beyond_end_seconds,
             ),
         )
@@ -310,6 +311,19 @@ def test_the_end_of_the_log_is_kept_for_people_who_look(bench: Bench) -> None:
     bridge.step()
     assert bench.cursor.log_end == 30
     assert bench.cursor.log_end_at is not None
+
+
+def test_the_end_is_kept_although_the_last_step_before_had_no_need_of_it(bench: Bench) -> None:
+    bench.append(10)
+    bench.next()
+    bench.append(20)
+    bridge = bench.new_bridge(discovery_seconds=0.2)
+    bridge.step()
+    bridge.step()
+    assert bench.cursor.log_end == 10
+    time.sleep(0.2)
+    bridge.step()
+    assert bench.cursor.log_end == 30
 
 
 def test_a_range_whose_session_was_ended_is_sent_again_in_the_same_step(bench: Bench) -> None:
