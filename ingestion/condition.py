@@ -77,6 +77,7 @@ class CursorRow:
     """What is read of a `PartitionCursor`; the names are those of its columns."""
 
     id: int
+    project_id: int
     cluster_id: str
     topic: str
     partition: int
@@ -123,6 +124,7 @@ class Condition:
     """
 
     cursor_id: int
+    project_id: int
     topic: str
     partition: int
     next_offset: int
@@ -174,6 +176,7 @@ def condition_of(cursor: CursorRow, *, now: datetime, in_use: bool = True) -> Co
     )
     return Condition(
         cursor_id=cursor.id,
+        project_id=cursor.project_id,
         topic=cursor.topic,
         partition=cursor.partition,
         next_offset=cursor.next_offset,

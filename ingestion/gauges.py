@@ -38,10 +38,12 @@ FRESH_SECONDS = 2.0
 class Figures:
     """What the database says.
 
-    `gaps` holds ranges and offsets by reason, `dead_letters` records by reason, `days_ahead` days by table.
+    `projects` holds slugs by id, `gaps` ranges and offsets by reason, `dead_letters` records by reason, `days_ahead`
+    days by table.
     """
 
     conditions: Sequence[Condition] = ()
+    projects: Mapping[int, str] = field(default_factory=dict)
     gaps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     days_ahead: Mapping[str, int] = field(default_factory=dict)
@@ -133,7 +135,7 @@ def _by_place(figures: Figures, value: Callable[[Condition], float]) -> Samples:
     samples: dict[tuple[str, ...], float] = {}
     for item in figures.conditions:
         if item.state is not State.CLOSED:
-            place = (item.topic, str(item.partition))
+            place = (figures.projects[item.project_id], item.topic, str(item.partition))
             samples[place] = max(samples.get(place, 0), value(item))
     return samples
 
@@ -153,13 +155,16 @@ def read_figures() -> Figures:
         with transaction.atomic(), connection.cursor() as sql:
             sql.execute(f"SET LOCAL statement_timeout = {round(TIMEOUT_SECONDS * 1000)}")
             conditions = survey(sql, with_closed=True)
+            # After the cursors, whose projects are never deleted.
+            sql.execute("SELECT id, slug FROM ingestion_project")
+            projects = dict(sql.fetchall())
             sql.execute(_GAPS)
             gaps = {reason: (ranges, offsets) for reason, ranges, offsets in sql.fetchall()}
             sql.execute(_DEAD_LETTERS)
             dead_letters = dict(sql.fetchall())
             today = database_now().date()
             ahead = {table.name: days_ahead(attached_days(table.name), today=today) for table in TABLES}
-            return Figures(conditions, gaps, dead_letters, ahead)
+            return Figures(conditions, projects, gaps, dead_letters, ahead)
     finally:
         connection.close()
 

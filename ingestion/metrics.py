@@ -169,25 +169,27 @@ PARTITIONS_HALTED = ReadGauge(
     "Partitions that wait for a person, by reason; each has a runbook (partitions).",
     ("reason",),
 )
+# All records of a topic belong to one project: its name adds no series.
+PARTITION_LABELS = ("project", "topic", "partition")
 PARTITION_LAG = ReadGauge(
     "sentinel_partition_lag_records",
     "Records in the log that are not ingested yet, per partition (records).",
-    ("topic", "partition"),
+    PARTITION_LABELS,
 )
 PARTITION_STALLED_SECONDS = ReadGauge(
     "sentinel_partition_stalled_seconds",
     "Time without a commit although the log has more; 0 for a partition that is up to date (seconds).",
-    ("topic", "partition"),
+    PARTITION_LABELS,
 )
 PARTITION_UNSEEN_SECONDS = ReadGauge(
     "sentinel_partition_unseen_seconds",
     "Time since a bridge or a worker saw the end of the partition's log (seconds).",
-    ("topic", "partition"),
+    PARTITION_LABELS,
 )
 PARTITION_STRIKES = ReadGauge(
     "sentinel_partition_strikes",
     "Deaths of workers that are held against the partition's next records (deaths).",
-    ("topic", "partition"),
+    PARTITION_LABELS,
 )
 GAPS = ReadGauge(
     "sentinel_gaps",

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from ingestion import failpoint
+from sentinel import ports
 from tests.faults.crew import Crew, Role
 from tests.faults.servers import REPOSITORY, Servers
 from tests.faults.witness import Witness
@@ -72,6 +73,12 @@ class Handles:
                 prefix=prefix,
             )
         )
+
+    def start_web(self, name: str = "web", **options: Any) -> str:
+        """Start a web process on a port of its own, and return its URL; `options` as of `launch`."""
+        port = ports.any_free_port()
+        self.start(name, "web", arguments=["--port", str(port)], **options)
+        return f"http://{ports.LOOPBACK}:{port}"
 
     def restart(self, name: str, command: str = "", **options: Any) -> None:
         """Stop a process politely and start it otherwise; `options` as of `launch`."""

@@ -28,7 +28,7 @@ def ago(seconds: float) -> datetime:
 
 
 UP_TO_DATE = CursorRow(
-    id=1, cluster_id="c", topic="llm.telemetry", partition=2, next_offset=100, attempt=7, ended_attempt=7, dispatches=0,
+    id=1, project_id=1, cluster_id="c", topic="llm.telemetry", partition=2, next_offset=100, attempt=7, ended_attempt=7, dispatches=0,
     dispatched_at=ago(3_600), range_since=None, started_at=None, phase="", retry_at=None, last_error="",
     suspect_end=None, suspected_at=None, strikes=0, lone_strikes=0, lone_deaths=0, condemned_offset=None,
     halted_because="", halted_reason="", halted_at=None, closed_at=None, log_end=100, log_end_at=ago(1),

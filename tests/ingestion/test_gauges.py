@@ -23,8 +23,9 @@ def shown(gauges: DatabaseGauges) -> dict[tuple[str, ...], float]:
 
 def add_cursor(partition: int, **values: Any) -> PartitionCursor:
     row = {"cluster_id": "c", "topic_id": "t", "topic": "llm.telemetry", "log_end_at": datetime.now(UTC)}
-    project = Project.objects.get(slug="default")
-    return PartitionCursor.objects.create(project=project, partition=partition, **(row | values))
+    if "project" not in values:
+        values["project"] = Project.objects.get(slug="default")
+    return PartitionCursor.objects.create(partition=partition, **(row | values))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -50,10 +51,10 @@ def test_a_partition_that_stands_shows_its_lag_and_for_how_long_it_stands() -> N
     since = datetime.now(UTC) - timedelta(seconds=300)
     PartitionCursor.objects.filter(pk=cursor.pk).update(progressed_at=since, range_since=since)
     samples = shown(DatabaseGauges())
-    assert samples["sentinel_partition_lag_records", "llm.telemetry", "0"] == 12
-    assert samples["sentinel_partition_stalled_seconds", "llm.telemetry", "0"] == pytest.approx(300, abs=10)
-    assert samples["sentinel_partition_unseen_seconds", "llm.telemetry", "0"] < 10
-    assert samples["sentinel_partition_strikes", "llm.telemetry", "0"] == 2
+    assert samples["sentinel_partition_lag_records", "default", "llm.telemetry", "0"] == 12
+    assert samples["sentinel_partition_stalled_seconds", "default", "llm.telemetry", "0"] == pytest.approx(300, abs=10)
+    assert samples["sentinel_partition_unseen_seconds", "default", "llm.telemetry", "0"] < 10
+    assert samples["sentinel_partition_strikes", "default", "llm.telemetry", "0"] == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -67,6 +68,16 @@ def test_two_cursors_of_one_place_make_one_sample() -> None:
     (unseen,) = families["sentinel_partition_unseen_seconds"].samples
     assert lag.value == 3
     assert unseen.value < 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_project_shows_the_lag_of_its_own_topics() -> None:
+    other = Project.objects.create(slug="acme", name="Acme")
+    add_cursor(0, log_end=3)
+    add_cursor(0, project=other, topic="acme.telemetry", topic_id="u", log_end=8)
+    samples = shown(DatabaseGauges())
+    assert samples["sentinel_partition_lag_records", "default", "llm.telemetry", "0"] == 3
+    assert samples["sentinel_partition_lag_records", "acme", "acme.telemetry", "0"] == 8
 
 
 @pytest.mark.django_db(transaction=True)
@@ -94,7 +105,7 @@ def test_gaps_and_dead_letters_are_counted_by_reason() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_the_page_shows_them_within_seconds_without_any_other_process(client: Client) -> None:
     add_cursor(0, log_end=7)
-    sample = 'sentinel_partition_lag_records{partition="0",topic="llm.telemetry"} 7.0'
+    sample = 'sentinel_partition_lag_records{partition="0",project="default",topic="llm.telemetry"} 7.0'
     deadline = time.monotonic() + 2 * FRESH_SECONDS
     while sample not in client.get("/metrics").content.decode():
         assert time.monotonic() < deadline
@@ -162,6 +173,9 @@ def test_a_missing_day_shows_before_it_comes() -> None:
     with connection.cursor() as sql:
         sql.execute(f"DROP TABLE {tomorrow}")
     try:
-        assert shown(DatabaseGauges())["sentinel_days_ahead", "events"] == 0
+        samples = shown(DatabaseGauges())
+        assert samples["sentinel_days_ahead", "events"] == 0
+        assert samples["sentinel_days_missing", "events"] == 1
+        assert samples["sentinel_days_missing", "inbox"] == 0
     finally:
         ensure_partitions()
