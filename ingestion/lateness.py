@@ -23,7 +23,7 @@ _EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AttachedDays:
-    """The days that `events` has a partition for, as this process last saw them."""
+    """The days that events and their roll-ups have a partition for, as this process last saw them."""
 
     def __init__(self) -> None:
         self._days: npt.NDArray[np.int64] = np.array([], np.int64)
@@ -31,7 +31,8 @@ class AttachedDays:
 
     def refresh(self) -> None:
         """Ask PostgreSQL again."""
-        self._days = np.array([(day - _EPOCH).days for day in attached_days("events")], np.int64)
+        days = set(attached_days("events")) & set(attached_days("metric_rollup"))
+        self._days = np.array(sorted((day - _EPOCH).days for day in days), np.int64)
         self._refreshed_at = time.monotonic()
 
     def cover(self, timestamps_us: Ints) -> npt.NDArray[np.bool_]:

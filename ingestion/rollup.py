@@ -13,10 +13,12 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 from django.db import connection
+from psycopg2.errors import CheckViolation
 from psycopg2.extras import execute_values
 
 from ingestion import sketch
 from ingestion.event_batch import EventBatch, Floats, Ints, SeriesKey
+from ingestion.store import PartitionMissing
 
 WINDOW_SECONDS = 30
 # Whole numbers up to here are exact in a float.
@@ -128,20 +130,24 @@ def add_to_rollups(
 ) -> int:
     """Merge new events into the roll-ups inside the caller's transaction; return how many rows were written.
 
-    `after_window` marks events that came after their window could be scored; they are counted and marked.
+    `after_window` marks events that came after their window could be scored; they are counted and marked. Raises
+    `PartitionMissing` for a day without a partition; the transaction is then broken.
     """
     if not len(batch):
         return 0
     groups = _grouped(batch, series_ids)
     rows = _rows(batch, groups, cursor_id=cursor_id, after_window=after_window)
     with connection.cursor() as sql:
-        execute_values(
-            sql.cursor,
-            _UPSERT,
-            rows,
-            template=f"(%s, %s, to_timestamp(%s), {', '.join(['%s'] * (len(_COLUMNS) - 3))})",
-            page_size=500,
-        )
+        try:
+            execute_values(
+                sql.cursor,
+                _UPSERT,
+                rows,
+                template=f"(%s, %s, to_timestamp(%s), {', '.join(['%s'] * (len(_COLUMNS) - 3))})",
+                page_size=500,
+            )
+        except CheckViolation as error:
+            raise PartitionMissing from error
     return len(rows)
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
+from django.db import connection
 
 from ingestion.event_batch import EventBatch
 from ingestion.lateness import AttachedDays, advance_watermark, split_late
@@ -59,6 +60,12 @@ def test_an_event_whose_day_has_no_partition_is_late(days: AttachedDays) -> None
     assert split_late(batch_at([LOG_TIME - 35 * DAY]), retention_seconds=100 * 86_400, days=days).reasons == [
         "no_partition"
     ]
+
+
+def test_an_event_whose_day_the_roll_ups_lack_is_late(days: AttachedDays) -> None:
+    with connection.cursor() as sql:
+        sql.execute("DROP TABLE metric_rollup_20260309")
+    assert reasons(days, LOG_TIME - DAY, LOG_TIME) == ["no_partition"]
 
 
 def test_storable_and_late_events_keep_their_order(days: AttachedDays) -> None:

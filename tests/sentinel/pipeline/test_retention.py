@@ -13,7 +13,7 @@ from detection.baselines import BaselineStore
 from detection.checkpoint import checkpoint_offsets
 from detection.models import Baseline
 from ingestion.audit import audit
-from ingestion.models import DeadLetter, Event, Project
+from ingestion.models import Batch, DeadLetter, Event, LateEvent, Project
 from ingestion.partitions import attached_days, drop_expired, ensure_partitions
 from ingestion.retention import delete_expired
 from sentinel.outcome import Outcome
@@ -154,3 +154,19 @@ def tables() -> list[str]:
 def _dsn() -> str:
     assert connection.connection is not None
     return str(connection.connection.dsn)
+
+
+@pytest.mark.parametrize("table", ["events", "metric_rollup"])
+def test_an_event_of_a_day_that_was_dropped_since_is_late_and_no_dead_letter(
+    table: str, partition: Partition, worker: Worker
+) -> None:
+    partition.append(event(1), event(2, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    with connection.cursor() as sql:
+        sql.execute(f"DROP TABLE {table}_{OLD:%Y%m%d}")
+    partition.append(event(3), event(4, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    assert DeadLetter.objects.count() == 0
+    assert list(LateEvent.objects.values_list("reason", flat=True)) == ["no_partition"]
+    assert Batch.objects.latest("pk").stored == 1
+    ensure_partitions()
