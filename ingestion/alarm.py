@@ -1,4 +1,4 @@
-"""The bridge's alarms: partitions that lag without progress, and cursors beyond the end of their log.
+"""The bridge's alarms: partitions that lag without progress, cursors beyond the end of their log, days without a table.
 
 Every bridge looks at every partition, owned or not: the one that should serve it may be the one that is gone.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 
 import structlog
+from django.db import connection
 
 from ingestion import cursor as cursors
-from ingestion.condition import STALLED_SECONDS
+from ingestion.condition import STALLED_SECONDS, Runbook
 from ingestion.membership import Key
+from ingestion.missing_days import missing_days
 from ingestion.models import HaltReason, PartitionCursor
-from ingestion.standstill import Standstill
+from ingestion.standstill import REPEAT_SECONDS, Standstill
 
 logger = structlog.get_logger(__name__)
 
@@ -79,3 +82,22 @@ class Alarms:
             because=HaltReason.BEYOND_END,
             reason=f"the cursor stands at {row.next_offset}, the log ends at {end}",
         )
+
+
+class DayAlarm:
+    """Call `look` in every step; it asks the database every 30 seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked_at = float("-inf")
+
+    def look(self) -> None:
+        """Raise the alarm on every table that lacks a day."""
+        if self._clock() - self._looked_at < REPEAT_SECONDS:
+            return
+        self._looked_at = self._clock()
+        with connection.cursor() as sql:
+            missing = missing_days(sql)
+        for table, items in groupby(missing, key=lambda item: item.table):
+            days = [str(item.day) for item in items]
+            logger.error("day.missing", table=table, days=days, runbook=Runbook.DAY_MISSING.path)

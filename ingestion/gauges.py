@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from ingestion import metrics
 from ingestion.clock import database_now
 from ingestion.condition import Condition, State
+from ingestion.missing_days import missing_days
 from ingestion.models import GapReason, HaltReason
 from ingestion.partitions import TABLES, attached_days
 from ingestion.reject import RejectReason, SetAsideReason
@@ -39,7 +40,7 @@ class Figures:
     """What the database says.
 
     `projects` holds slugs by id, `gaps` ranges and offsets by reason, `dead_letters` records by reason, `days_ahead`
-    days by table.
+    and `days_missing` days by table.
     """
 
     conditions: Sequence[Condition] = ()
@@ -47,6 +48,7 @@ class Figures:
     gaps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     days_ahead: Mapping[str, int] = field(default_factory=dict)
+    days_missing: Mapping[str, int] = field(default_factory=dict)
 
 
 class DatabaseGauges(Collector):
@@ -118,6 +120,7 @@ def _samples(figures: Figures | None) -> Mapping[metrics.ReadGauge, Samples]:
             (reason.value,): found.dead_letters.get(reason, 0) for reason in (*RejectReason, *SetAsideReason)
         },
         metrics.DAYS_AHEAD: {(table,): days for table, days in found.days_ahead.items()},
+        metrics.DAYS_MISSING: {(table,): days for table, days in found.days_missing.items()},
     }
     if figures is None:
         return {gauge: {} for gauge in samples}
@@ -164,7 +167,9 @@ def read_figures() -> Figures:
             dead_letters = dict(sql.fetchall())
             today = database_now().date()
             ahead = {table.name: days_ahead(attached_days(table.name), today=today) for table in TABLES}
-            return Figures(conditions, projects, gaps, dead_letters, ahead)
+            lacking = Counter(item.table for item in missing_days(sql))
+            missing = {table.name: lacking[table.name] for table in TABLES}
+            return Figures(conditions, projects, gaps, dead_letters, ahead, missing)
     finally:
         connection.close()
 

@@ -211,3 +211,8 @@ DAYS_AHEAD = ReadGauge(
     "Days after today that have a partition already, per table; they are made hourly, to three days ahead (days).",
     ("table",),
 )
+DAYS_MISSING = ReadGauge(
+    "sentinel_days_missing",
+    "Days from the oldest that is kept to tomorrow without a partition, per table; their events are set aside (days).",
+    ("table",),
+)

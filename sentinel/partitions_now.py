@@ -1,11 +1,14 @@
-"""The conditions of all partitions for `sentinel status`: without Django, whose start takes longer than the answer may."""
+"""What the database says for `sentinel status`: without Django, whose start takes longer than the answer may."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ingestion.condition import Condition
+from ingestion.missing_days import MissingDay, missing_days
 from ingestion.survey import survey
 
 TIMEOUT_SECONDS = 1.5
@@ -15,9 +18,17 @@ class DatabaseAway(Exception):
     """PostgreSQL did not tell; the message says why, and holds no password."""
 
 
-def read_conditions(database_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Condition]:
-    """Return the condition of every open partition; raise `DatabaseAway` within about `timeout_seconds`."""
-    found: list[list[Condition]] = []
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The condition of every open partition of the log, and the days that the tables lack."""
+
+    conditions: Sequence[Condition]
+    missing_days: Sequence[MissingDay]
+
+
+def read_partitions(database_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Reading:
+    """Return what the database says; raise `DatabaseAway` within about `timeout_seconds`."""
+    found: list[Reading] = []
     failed: list[DatabaseAway] = []
 
     def read() -> None:
@@ -37,7 +48,7 @@ def read_conditions(database_url: str, *, timeout_seconds: float = TIMEOUT_SECON
     return found[0]
 
 
-def _read(database_url: str, *, timeout_seconds: float) -> list[Condition]:
+def _read(database_url: str, *, timeout_seconds: float) -> Reading:
     import psycopg2
     from psycopg2 import errors
     from psycopg2.extensions import parse_dsn
@@ -52,7 +63,7 @@ def _read(database_url: str, *, timeout_seconds: float) -> list[Condition]:
         connection = psycopg2.connect(**parameters)
         try:
             with connection.cursor() as sql:
-                return survey(sql)
+                return Reading(survey(sql), missing_days(sql))
         finally:
             connection.close()
     except (errors.UndefinedTable, errors.UndefinedColumn):

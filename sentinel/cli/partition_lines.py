@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ingestion.condition import Condition, State
+from ingestion.condition import Condition, Runbook, State
+from ingestion.missing_days import MissingDay
 from sentinel.cli.columns import render
 
+DAYS_SHOWN = 5
 HEADER = ("id", "partition", "state", "lag", "next offset", "since (UTC)", "why", "runbook")
 
 
@@ -55,3 +57,11 @@ def summary(conditions: Sequence[Condition]) -> str:
     odd = Counter(item.state for item in conditions if not item.is_fine)
     states = ", ".join(f"{odd[state]} {state.replace('_', ' ')}" for state in State if odd[state])
     return f"{number}, {states or 'all up to date'}, lag {sum(item.lag for item in conditions):,}"
+
+
+def lacking(days: Sequence[MissingDay]) -> str:
+    """Return the days that lack a partition in one line, the first few by name."""
+    number = f"{len(days)} day" + ("" if len(days) == 1 else "s")
+    named = [f"{item.table} {item.day}" for item in days[:DAYS_SHOWN]] + (["..."] if len(days) > DAYS_SHOWN else [])
+    what = f"no partition for {number}, whose events are set aside as late: {', '.join(named)}"
+    return f"{what}; {Runbook.DAY_MISSING.path}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingestion.condition import Condition
+    from ingestion.missing_days import MissingDay
     from sentinel.runtime import ProcessRecord, Runtime
 
 NAME = "status"
@@ -19,7 +20,8 @@ HELP = "show each process, and the partitions that are stuck or halted"
 DESCRIPTION = """\
 Show what `sentinel up` runs, and below it the partitions of the log that are not up to date, with the reason and the
 page that says what to do. Without `sentinel up` the partitions are those of DATABASE_URL. Lag is in records.
-Exit code 1 if a process is not ready, a partition is stuck or halted, or PostgreSQL does not tell; else 0.
+Exit code 1 if a process is not ready, a partition is stuck or halted, a table lacks the partition of a day, or
+PostgreSQL does not tell; else 0.
 """
 
 
@@ -28,13 +30,14 @@ class Partitions:
     """The conditions of the partitions, or why nobody knows them; neither where no database is named."""
 
     conditions: Sequence[Condition] = ()
+    missing_days: Sequence[MissingDay] = ()
     error: str | None = None
     asked: bool = False
 
     @property
     def are_well(self) -> bool:
-        """Tell whether none is stuck or halted, as far as was asked."""
-        return self.error is None and not any(item.is_alarming for item in self.conditions)
+        """Tell whether none is stuck or halted and no day is missing, as far as was asked."""
+        return self.error is None and not self.missing_days and not any(item.is_alarming for item in self.conditions)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,13 +67,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ask_partitions(record: Runtime | None) -> Partitions:
-    from sentinel.partitions_now import DatabaseAway, read_conditions
+    from sentinel.partitions_now import DatabaseAway, read_partitions
 
     url = os.environ.get("DATABASE_URL") or (record.environment.get("DATABASE_URL") if record else None)
     if not url:
         return Partitions()
     try:
-        return Partitions(read_conditions(url), asked=True)
+        found = read_partitions(url)
+        return Partitions(found.conditions, found.missing_days, asked=True)
     except DatabaseAway as error:
         return Partitions(error=str(error), asked=True)
 
@@ -82,11 +86,14 @@ def _as_json(partitions: Partitions) -> dict[str, Any]:
     return {
         "partitions": [as_dict(item) for item in partitions.conditions] if known else None,
         "partitions_error": partitions.error,
+        "missing_days": [{"table": item.table, "day": str(item.day)} for item in partitions.missing_days]
+        if known
+        else None,
     }
 
 
 def _print_partitions(partitions: Partitions) -> None:
-    from sentinel.cli.partition_lines import summary, table
+    from sentinel.cli.partition_lines import lacking, summary, table
 
     if partitions.error is not None:
         print(f"partitions: unknown, PostgreSQL does not tell: {partitions.error}")
@@ -95,6 +102,8 @@ def _print_partitions(partitions: Partitions) -> None:
         if odd:
             print(f"\n{table(odd)}")
         print(summary(partitions.conditions))
+        if partitions.missing_days:
+            print(lacking(partitions.missing_days))
 
 
 def _as_dict(record: Runtime | None, *, now: float) -> dict[str, Any]:

@@ -129,8 +129,15 @@ def test_scrapes_close_together_ask_once() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_table_that_is_locked_holds_no_scrape_up_and_old_figures_are_not_shown() -> None:
     add_cursor(0)
-    gauges = DatabaseGauges(timeout_seconds=0.2)
-    locked, done = threading.Event(), threading.Event()
+    locked, done, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def read() -> Figures:
+        try:
+            return read_figures()
+        finally:
+            answered.set()
+
+    gauges = DatabaseGauges(read, timeout_seconds=0.2)
 
     def lock() -> None:
         with connection.cursor() as sql:
@@ -149,6 +156,7 @@ def test_a_table_that_is_locked_holds_no_scrape_up_and_old_figures_are_not_shown
     assert samples == {("sentinel_partitions_known",): 0}
     done.set()
     holder.join()
+    assert answered.wait(10)
 
 
 def test_a_database_that_is_away_leaves_the_figures_out() -> None:

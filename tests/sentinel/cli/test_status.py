@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -32,10 +32,13 @@ def database(directory: Path, transactional_db: None, monkeypatch: pytest.Monkey
     """Name the test database in the environment, as an installation without a supervisor does."""
     from django.db import connection
 
+    from ingestion.partitions import ensure_partitions
+
     chosen = connection.settings_dict
     query = urlencode({"host": chosen["HOST"], "port": chosen["PORT"]})
     user = f"{chosen['USER']}:{chosen['PASSWORD']}"
     monkeypatch.setenv("DATABASE_URL", f"postgresql://{user}@/{chosen['NAME']}?{query}")
+    ensure_partitions()
 
 
 def add_cursor(partition: int, **values: Any) -> None:
@@ -151,6 +154,33 @@ def test_json_lists_every_open_partition(capsys: pytest.CaptureFixture[str]) -> 
         "bad_deploy",
     )
     assert document["partitions_error"] is None
+
+
+@pytest.fixture
+def missing_day(database: None) -> Iterator[str]:
+    """Give the day that the table of events lacks: tomorrow."""
+    from django.db import connection
+
+    from ingestion.partitions import ensure_partitions, partition_name
+
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    with connection.cursor() as sql:
+        sql.execute(f"DROP TABLE {partition_name('events', tomorrow)}")
+    yield str(tomorrow)
+    ensure_partitions()
+
+
+def test_a_day_that_a_table_lacks_is_said_and_the_exit_code_says_so(
+    missing_day: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_cursor(0)
+    assert main(["status"]) == 1
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == (
+        f"no partition for 1 day, whose events are set aside as late: events {missing_day}; docs/runbooks/day-missing.md"
+    )
+    assert main(["status", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["missing_days"] == [{"table": "events", "day": missing_day}]
 
 
 def test_without_a_database_to_ask_partitions_are_not_spoken_of(
