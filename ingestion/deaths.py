@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Collection
 from contextlib import closing
 
 from django.db import connection
@@ -22,18 +23,25 @@ _REPORT = """
     WHERE worker = %s AND ended_attempt < attempt AND (started_at IS NOT NULL OR dispatches = 1)
 """
 
+# Whatever dies before it begins is not sent at once for ever: from here on the bridge waits, longer each time.
+HASTY_DISPATCHES = 5
+_GIVE_UP = """
+    UPDATE ingestion_partitioncursor SET ended_attempt = attempt
+    WHERE id = %s AND attempt = %s AND ended_attempt < attempt AND started_at IS NULL AND dispatches <= %s
+"""
+
 
 def worker_name(*, pid: int | None = None) -> str:
     """Return the name of a process on this host, by default this one: "host:pid", as in `PartitionCursor.worker`."""
     return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
 
 
-def report_death(*, worker: str, signal_number: int) -> int:
+def report_death(*, worker: str, signal_number: int, taken: Collection[tuple[int, int]] = ()) -> int:
     """Write into the cursor of the attempt that `worker` was busy with which signal ended it.
 
-    What it had handed over and nobody has started is given up. Return the number of cursors: 0 when it was idle. Opens
-    a database session of its own and closes it. Raises `django.db.Error` where the database cannot be reached or is too
-    slow.
+    What it had handed over and nobody has started is given up, and so are the attempts it had `taken` (cursor's id,
+    attempt) and not begun. Return the number of cursors: 0 when it was idle. Opens a database session of its own and
+    closes it. Raises `django.db.Error` where the database cannot be reached or is too slow.
     """
     own = connection.copy()
     options = own.settings_dict["OPTIONS"]
@@ -43,4 +51,8 @@ def report_death(*, worker: str, signal_number: int) -> int:
     )
     with closing(own), own.cursor() as sql:
         sql.execute(_REPORT, [signal_number, worker])
-        return int(sql.rowcount)
+        cursors = sql.rowcount
+        for cursor_id, attempt in taken:
+            sql.execute(_GIVE_UP, [cursor_id, attempt, HASTY_DISPATCHES])
+            cursors += sql.rowcount
+        return int(cursors)

@@ -10,6 +10,8 @@ from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sentinel.settings")
 
+INGEST_RANGE = "sentinel.ingest_range"
+
 app = Celery("sentinel", task_cls="sentinel.request:Task")
 app.conf.update(
     broker_url=settings.REDIS_URL,
@@ -45,7 +47,7 @@ app.conf.update(
     task_default_queue=settings.SENTINEL_QUEUE_INGEST,
     # Unregistered task names are discarded, so the queue's name carries a version.
     task_routes={
-        "sentinel.ingest_range": {"queue": settings.SENTINEL_QUEUE_INGEST},
+        INGEST_RANGE: {"queue": settings.SENTINEL_QUEUE_INGEST},
         "sentinel.housekeeping.*": {"queue": settings.SENTINEL_QUEUE_BEAT},
     },
     task_serializer="json",

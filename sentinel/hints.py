@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
-from sentinel.celery import app
+from sentinel.celery import INGEST_RANGE, app
 
 logger = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class RangeSender:
     def _send(task: Dispatch) -> None:
         with _producers().acquire(block=True) as producer:
             app.send_task(
-                "sentinel.ingest_range",
+                INGEST_RANGE,
                 args=(task.cursor_id, task.start, task.end, task.attempt),
                 queue=settings.SENTINEL_QUEUE_INGEST,
                 producer=producer,

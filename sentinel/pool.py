@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,6 +23,7 @@ from celery.worker import state as worker_state
 
 from ingestion.deaths import report_death, worker_name
 from ingestion.suspicion import TIMED_OUT
+from sentinel.celery import INGEST_RANGE
 
 logger = structlog.get_logger(__name__)
 
@@ -30,6 +33,15 @@ EXIT_POLL_SECONDS = 0.001
 REPORT_SECONDS = 5
 # What is told to stop at once has not died of a record, and no record is suspected after this signal.
 STOPPED = signal.SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Which signal ended `worker`, and the attempts that it had `taken`: (cursor's id, attempt)."""
+
+    worker: str
+    signal_number: int
+    taken: Collection[tuple[int, int]] = ()
 
 
 class PoolProcess(ForkProcess):
@@ -58,6 +70,7 @@ class Pool(AsynPool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._ended: list[PoolProcess] = []
+        self._taken: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         self._reporters: set[int] = set()
         super().__init__(*args, **kwargs)
 
@@ -79,11 +92,24 @@ class Pool(AsynPool):
         super()._process_cleanup_queues(process)  # type: ignore[misc]  # not in the stubs
         self._ended.append(process)
 
+    def on_job_process_lost(self, job: Any, pid: int, exitcode: int) -> None:
+        """Called for the task that a process had accepted when it died, begun or not."""
+        request = worker_state.requests.get(job.correlation_id)
+        if request is not None and request.name == INGEST_RANGE:
+            cursor_id, _, _, attempt = request.args
+            self._taken[pid].append((cursor_id, attempt))
+        super().on_job_process_lost(job, pid, exitcode)
+
     def _join_exited_workers(self, shutdown: bool = False) -> list[int]:
         """Report those that died before successors are forked: a fork must not inherit half a report."""
         joined: list[int] = super()._join_exited_workers(shutdown)  # type: ignore[misc]  # not in the stubs
         ended, self._ended = self._ended, []
-        deaths = [(worker_name(pid=process.pid), found) for process in ended if (found := process.death_signal)]
+        taken, self._taken = self._taken, defaultdict(list)
+        deaths = [
+            Death(worker_name(pid=process.pid), found, taken[process.pid])
+            for process in ended
+            if process.pid is not None and (found := process.death_signal)
+        ]
         if deaths and not self._is_stopping():
             self._report(deaths)
         self._reporters = {pid for pid in self._reporters if not _has_ended(pid)}
@@ -92,16 +118,16 @@ class Pool(AsynPool):
     def terminate_job(self, pid: int, sig: int | None = None) -> None:
         """Called for every task under way when the worker must not wait for them (SIGQUIT, a second Ctrl-C)."""
         super().terminate_job(pid, signal.SIGKILL)
-        self._report([(worker_name(pid=pid), STOPPED)])
+        self._report([Death(worker_name(pid=pid), STOPPED)])
 
     def _is_stopping(self) -> bool:
         """Whoever stops a worker may kill its processes: that proves nothing."""
         told: list[object] = [worker_state.should_stop, worker_state.should_terminate]  # 0 means: yes, and exit with 0
         return self._state != RUN or any(item is not None and item is not False for item in told)
 
-    def _report(self, deaths: Sequence[tuple[str, int]]) -> None:
-        for worker, number in deaths:
-            logger.warning("worker.process_died", worker=worker, signal=_name(number))
+    def _report(self, deaths: Sequence[Death]) -> None:
+        for death in deaths:
+            logger.warning("worker.process_died", worker=death.worker, signal=_name(death.signal_number))
         try:
             self._reporters.add(_fork_reporter(deaths))
         except OSError as error:
@@ -114,7 +140,7 @@ class TaskPool(prefork.TaskPool):
     Pool = Pool
 
 
-def _fork_reporter(deaths: Sequence[tuple[str, int]]) -> int:
+def _fork_reporter(deaths: Sequence[Death]) -> int:
     """Report in a process of its own and return its id.
 
     The event loop must not wait for a database that hangs, or for the row lock of a session that still has to notice
@@ -127,19 +153,19 @@ def _fork_reporter(deaths: Sequence[tuple[str, int]]) -> int:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(REPORT_SECONDS)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for worker, number in deaths:
-            _report_or_log(worker, number)
+        for death in deaths:
+            _report_or_log(death)
     finally:
         os._exit(0)
 
 
-def _report_or_log(worker: str, number: int) -> None:
+def _report_or_log(death: Death) -> None:
     try:
-        cursors = report_death(worker=worker, signal_number=number)
+        cursors = report_death(worker=death.worker, signal_number=death.signal_number, taken=death.taken)
     except Exception as error:  # noqa: BLE001  # The process boundary: a death without a report is handled, more slowly.
-        logger.error("worker.death_unreported", worker=worker, error=type(error).__name__)
+        logger.error("worker.death_unreported", worker=death.worker, error=type(error).__name__)
     else:
-        logger.info("worker.death_reported", worker=worker, signal=_name(number), cursors=cursors)
+        logger.info("worker.death_reported", worker=death.worker, signal=_name(death.signal_number), cursors=cursors)
 
 
 def _has_ended(pid: int) -> bool:

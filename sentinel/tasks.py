@@ -14,6 +14,7 @@ from ingestion import partitions, retention
 from ingestion.clock import database_now
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
+from sentinel.celery import INGEST_RANGE
 from sentinel.cpu_limit import cpu_limit
 from sentinel.exhaustion import end_worker_if_exhausted
 from sentinel.outcome import Outcome, described
@@ -26,7 +27,7 @@ logger = structlog.get_logger(__name__)
 SETTLED = frozenset({Outcome.COMMITTED, Outcome.STALE, Outcome.BUSY, Outcome.HALTED})
 
 
-@shared_task(name="sentinel.ingest_range", ignore_result=True)
+@shared_task(name=INGEST_RANGE, ignore_result=True)
 def ingest_range(cursor_id: int, start: int, end: int, attempt: int) -> None:
     """Ingest one range of the log (`sentinel.pipeline`)."""
     outcome = None

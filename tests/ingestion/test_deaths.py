@@ -64,6 +64,26 @@ def test_what_a_dead_worker_has_handed_over_and_maybe_not_sent_may_be_sent_again
     assert cursor.ended_attempt == cursor.attempt
 
 
+@pytest.mark.parametrize("dispatches", [1, deaths.HASTY_DISPATCHES])
+def test_a_task_that_a_dead_worker_had_not_begun_may_be_sent_again_at_once(dispatches: int) -> None:
+    cursor = busy(worker="", started_at=None, dispatches=dispatches)
+    assert report_death(worker=WORKER, signal_number=9, taken=[(cursor.pk, cursor.attempt)]) == 1
+    assert signal_of(cursor) is None
+    assert cursor.ended_attempt == cursor.attempt
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"started_at": None, "attempt": 4}, {"started_at": None, "dispatches": deaths.HASTY_DISPATCHES + 1}],
+    ids=["begun by another", "another attempt", "too often"],
+)
+def test_a_task_that_is_not_the_dead_workers_or_dies_again_and_again_is_not_given_up(fields: dict[str, Any]) -> None:
+    cursor = busy(**{"worker": "a-host:4712", **fields})
+    assert report_death(worker=WORKER, signal_number=9, taken=[(cursor.pk, 3)]) == 0
+    assert signal_of(cursor) is None
+    assert cursor.ended_attempt < cursor.attempt
+
+
 def test_a_report_leaves_no_session_behind() -> None:
     busy()
     before = sessions()

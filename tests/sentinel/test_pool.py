@@ -64,6 +64,21 @@ def test_the_signal_that_ended_a_process_in_a_range_is_in_the_cursor_at_once(
         assert partition.cursor.death_signal == number
 
 
+def test_a_range_whose_process_dies_before_it_begins_may_be_sent_again_at_once(
+    partition: Partition, tmp_path: Path
+) -> None:
+    with running_worker(tmp_path, environment={FAILPOINTS: "before_lock=freeze"}) as worker:
+        partition.append(event(partition.end))
+        task = dispatch_all(partition)
+        (child,) = worker.children()
+        assert wait_until(lambda: child.status() == psutil.STATUS_STOPPED, timeout_seconds=10), worker.log
+        child.kill()
+        killed_at = time.monotonic()
+        assert wait_until(lambda: partition.cursor.ended_attempt == task.attempt, timeout_seconds=10), worker.log
+        assert time.monotonic() - killed_at < REPORT_BOUND_SECONDS
+    assert partition.cursor.death_signal is None
+
+
 def test_a_range_that_burns_cpu_is_ended_by_the_kernel_and_reported(partition: Partition, tmp_path: Path) -> None:
     environment = {FAILPOINTS: "after_read=burn(50)", "SENTINEL_RECORD_CPU_SECONDS": "1"}
     with running_worker(tmp_path, environment=environment) as worker:
