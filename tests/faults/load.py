@@ -61,6 +61,7 @@ class Sending(NamedTuple):
     kind: Kind
     key: bytes
     value: bytes | None
+    log_time_ms: int | None = None
 
 
 class Load:
@@ -147,11 +148,17 @@ class Load:
                 self._producer.close(timeout=1)
             self._producer = None
 
-    def send(self, value: bytes | None, *, kind: Kind = Kind.EVENT, partition: int | None = None) -> None:
-        """Send one more record from the test's own thread."""
-        self._send(
-            Sending(kind, b"", value), self._random.randrange(self.partitions) if partition is None else partition
-        )
+    def send(
+        self,
+        value: bytes | None,
+        *,
+        kind: Kind = Kind.EVENT,
+        partition: int | None = None,
+        log_time_ms: int | None = None,
+    ) -> None:
+        """Send one more record from the test's own thread; `log_time_ms` is now where it is not given."""
+        place = self._random.randrange(self.partitions) if partition is None else partition
+        self._send(Sending(kind, b"", value, log_time_ms), place)
 
     def events_to_come(self, count: int) -> list[WireEvent]:
         """Return events that the load will not send itself: to be spoiled, or sent with `send`."""
@@ -180,7 +187,13 @@ class Load:
         with self._lock:
             self.sent[item.kind] += 1
         try:
-            future = self._producer.send(self._topic, key=item.key or None, value=item.value, partition=partition)
+            future = self._producer.send(
+                self._topic,
+                key=item.key or None,
+                value=item.value,
+                partition=partition,
+                timestamp_ms=item.log_time_ms,
+            )
         except KafkaError as error:
             self._failures.append(f"{item.kind}: {error!r}")
             return

@@ -18,6 +18,7 @@ import psutil
 import psycopg2
 import redis
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from sentinel import ports
@@ -184,6 +185,11 @@ class Servers:
     def create_topic(self, name: str, *, partitions: int, brokers: str | None = None) -> None:
         with closing(self.admin(brokers)) as admin:
             admin.create_topics({name: {"num_partitions": partitions, "replication_factor": 1}})
+
+    def configure_topic(self, name: str, settings: Mapping[str, str]) -> None:
+        """Change settings of a topic, such as "max.message.bytes"."""
+        with closing(self.admin()) as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, dict(settings))])
 
     def delete_topic(self, name: str) -> None:
         with closing(self.admin()) as admin, suppress(KafkaError):
