@@ -23,6 +23,8 @@ started again, as under `sentinel up`.
 service is back when the block is left (or at `fault.back()`); then every partition must commit again. Needs a load
 that goes on. `arena.fault(recovers=False)` measures nothing.
 
+`arenas.open(kind=PostgresArena, …)` gives a row without Kafka (`tests.faults.postgres_arena`).
+
 `arena.finish()` stops the load, waits until everything is ingested, checks all invariants, writes the figures and
 raises AssertionError where an invariant is broken. A negative control calls `arena.examine()` instead, and looks at
 `found.broken`.
@@ -41,12 +43,12 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg2
 from kafka.errors import KafkaError
 
-from ingestion.log.base import LogUnavailable
+from ingestion.log.base import Log, LogUnavailable
 from ingestion.log.kafka import KafkaLog
 from sentinel.child import wait_until
 from tests.faults import figures as report
@@ -105,6 +107,8 @@ class Fault:
 class Arena(Handles):
     """One row, while its `with` block runs; made by `Arenas.open`."""
 
+    log_environment: ClassVar[Mapping[str, str]] = {}
+
     def __init__(
         self, servers: Servers, *, row: str, fault: str, partitions: int, seed: int, environment: Mapping[str, str]
     ) -> None:
@@ -118,7 +122,6 @@ class Arena(Handles):
         self.topic = f"llm.{self.name}"
         directory = servers.directory / self.name
         (directory / "logs").mkdir(parents=True)
-        servers.create_topic(self.topic, partitions=partitions)
         self.database_url = servers.new_database(self.name, topic=self.topic)
         own = {
             "SENTINEL_DATA_DIR": str(directory),
@@ -129,20 +132,32 @@ class Arena(Handles):
         super().__init__(
             servers,
             directory=directory,
-            environment={**servers.environment, **own, **environment},
+            environment={**servers.environment, **self.log_environment, **own, **environment},
             witness=Witness(self.database_url, topic=self.topic),
             rng=random.Random(seed),
         )
-        self.log = KafkaLog([servers.kafka.url], security={}, request_timeout_seconds=10)
+        self.log = self.make_log()
         self.reference = Reference(self.log, read_setting(self.witness, self.topic), self.topic)
         self.load: Load = self.new_load()
 
-    # --- load --------------------------------------------------------------------------------------------------------
+    # --- log and load ------------------------------------------------------------------------------------------------
+
+    def make_log(self) -> Log:
+        """Make the row's topic and return the log that holds it, to be read by the test."""
+        self.servers.create_topic(self.topic, partitions=self._partitions)
+        return KafkaLog([self.servers.kafka.url], security={}, request_timeout_seconds=10)
+
+    def remove_log(self) -> None:
+        """Remove what `make_log` has made."""
+        self.servers.delete_topic(self.topic)
+
+    @property
+    def load_defaults(self) -> dict[str, Any]:
+        return {"partitions": self._partitions, "seed": self.seed, "topic": self.topic}
 
     def new_load(self, **options: Any) -> Load:
         """Return a load for the row's topic, not yet started; `options` as of `Load`."""
-        defaults = {"partitions": self._partitions, "seed": self.seed, "topic": self.topic}
-        return Load(**{"brokers": self.servers.kafka.url, **defaults, **options})
+        return Load(**{"brokers": self.servers.kafka.url, **self.load_defaults, **options})
 
     def start_load(self, *, settled: bool = True, **options: Any) -> Load:
         """Start the load and, if `settled`, wait until every partition commits."""
@@ -342,7 +357,7 @@ class Arena(Handles):
         self.log.close()
         self.servers.ensure()
         self.servers.drop_database(self.name)
-        self.servers.delete_topic(self.topic)
+        self.remove_log()
 
 
 class Arenas:
@@ -361,13 +376,14 @@ class Arenas:
         seed: int | None = None,
         environment: Mapping[str, str] | None = None,
         roles: Sequence[str] = ROLES,
+        kind: type[Arena] = Arena,
     ) -> Iterator[Arena]:
         """Give a running installation of the row's own; SENTINEL_FAULTS_SEED sets the seed, which is printed."""
         self.servers.ensure()
         if seed is None:
             seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(10**6))
         print(f"row {row}: seed {seed}")
-        arena = Arena(
+        arena = kind(
             self.servers, row=row, fault=fault, partitions=partitions, seed=seed, environment=environment or {}
         )
         try:

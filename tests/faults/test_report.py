@@ -62,8 +62,8 @@ def test_a_row_shows_its_figures() -> None:
 
 
 def test_rows_are_in_the_order_of_the_matrix() -> None:
-    text = render([row(name) for name in ("soak", "10", "38b", "9", "38a", "38")])
-    places = [text.index(f"| fault {name} |") for name in ("9", "10", "38", "38a", "38b", "soak")]
+    text = render([row(name) for name in ("soak", "PG-log", "10", "38b", "9", "38a", "38")])
+    places = [text.index(f"| fault {name} |") for name in ("9", "10", "38", "38a", "38b", "PG-log", "soak")]
     assert places == sorted(places)
 
 
