@@ -22,7 +22,7 @@ from ingestion.models import GapReason
 from sentinel.child import wait_until
 from tests.failpoints.bench import Bench, Topics
 from tests.failpoints.channel import Message
-from tests.failpoints.picture import cache_entry, check_settled, picture
+from tests.failpoints.picture import cache_entry, cached_state, check_settled, picture
 from tests.failpoints.processes import Processes, WorkerProcess
 from tests.failpoints.roles import new_bridge
 
@@ -38,6 +38,13 @@ def points(first: str, last: str) -> tuple[str, ...]:
 INSIDE = points("after_lock_position", "before_commit")
 OUTSIDE = points("after_start", "before_transaction")
 POINTS = [*OUTSIDE, *INSIDE]
+# What a worker says that wakes up when all is done, where it stood still without an open attempt.
+LATE_ANSWERS: dict[str, Message] = {
+    "before_lock": {"outcome": "stale"},
+    "after_lock": {"raised": "OperationalError"},  # its session was ended
+    **{point: {"outcome": "committed"} for point in points("after_commit", "after_send")},
+}
+HOLDING = ("after_lock", *points("after_commit", "before_unlock"))
 
 
 @dataclass
@@ -144,15 +151,16 @@ def test_a_worker_that_sleeps_beyond_the_hard_limit_commits_nothing(bench: Bench
     assert picture(bench.cursor.pk) == reference
 
 
-@pytest.mark.parametrize("point", points("after_commit", "before_unlock"))
-def test_a_worker_that_stands_still_after_its_commit_holds_nobody_up(
+@pytest.mark.parametrize("point", LATE_ANSWERS)
+def test_a_worker_that_stands_still_before_its_attempt_or_after_it_holds_nobody_up(
     bench: Bench, reference: dict[str, Any], point: str
 ) -> None:
-    """Its session is neither in a transaction nor that of the current attempt, yet it holds the lock."""
+    """Its session is neither in a transaction nor that of the current attempt, yet it may hold the lock."""
     bridge = new_bridge(bench.queue.append, hard_limit_seconds=0.5)
     bridge.step()
     zombie = bench.worker(f"{point}=freeze")
     assert set(zombie.ingest(bench.queue.popleft())) == {"stopped"}
+    assert (bench.cursor.pk in cursors.held_locks()) == (point in HOLDING)
     helper, deadline = bench.worker(), time.monotonic() + 10
     while not bench.has_reached():
         assert time.monotonic() < deadline, vars(bench.cursor)
@@ -160,10 +168,16 @@ def test_a_worker_that_stands_still_after_its_commit_holds_nobody_up(
         bridge.step()
         while bench.queue:
             helper.ingest(bench.queue.popleft())
+    check_settled(bench.cursor.pk)
     zombie.thaw()
-    assert zombie.answer("outcome", "raised")
-    bench.queue.clear()
+    assert zombie.answer("outcome", "raised") == LATE_ANSWERS[point]
+    # What it hands over only now has long been ingested.
+    assert len(bench.queue) == (point in points("after_commit", "before_send"))
+    assert [helper.ingest(task) for task in bench.queue] == [{"outcome": "stale"}] * len(bench.queue)
     assert picture(bench.cursor.pk) == reference
+    # What it publishes only now bears the stamp of its own batch: nobody takes it for the last one's.
+    assert (cached_state(bench.cursor.pk) is None) == (point in points("after_commit", "before_redis"))
+    assert bench.cursor.pk not in cursors.held_locks()
 
 
 def test_a_range_whose_cursor_was_moved_while_it_was_prepared_is_stale(bench: Bench) -> None:
