@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingestion.cut import cut_text
@@ -12,6 +13,8 @@ from ingestion.scrub.scrubber import Scrubber
 # Escapes of ASCII hide an address from the rules (anna\u0040example.com). Quotation mark and backslash stay escaped,
 # or JSON would no longer be JSON.
 _ASCII_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u00(2[013-9a-f]|[346][0-9a-f]|5[0-9abd-f]|7[0-9a-e])", re.IGNORECASE)
+# What every match of it holds: to look for that takes a twentieth of the time.
+_ESCAPE = re.compile(r"\\[uU]00[2-7]")
 _USER_ID = re.compile(r'("user_id"\s*:\s*)("(?P<text>(?:[^"\\]|\\.)*)"?|(?P<other>[^\s",}\]]+))')
 
 
@@ -31,11 +34,24 @@ def scrub_bytes(raw: bytes, scrubber: Scrubber, max_bytes: int = 10_000) -> Scru
 
     The cut is to `max_bytes` of UTF-8; placeholders may then lengthen the text a little. Never raises for any bytes.
     """
+    return scrub_payloads([raw], scrubber, max_bytes)[0]
+
+
+def scrub_payloads(raws: Sequence[bytes], scrubber: Scrubber, max_bytes: int = 10_000) -> list[ScrubbedPayload]:
+    """Return what `scrub_bytes` gives for each; the scrubber looks through all of them at once."""
+    cut = [_cut(raw, scrubber, max_bytes) for raw in raws]
+    scrubbed = scrubber.scrub([text for text, _ in cut]).texts
+    return [ScrubbedPayload(text, is_cut) for text, (_, is_cut) in zip(scrubbed, cut, strict=True)]
+
+
+def _cut(raw: bytes, scrubber: Scrubber, max_bytes: int) -> tuple[str, bool]:
+    """Return the payload as a text of at most `max_bytes`, and whether it is shorter than it was."""
     text = raw.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    text = _ASCII_ESCAPE.sub(lambda match: match[1] + chr(int(match[2], 16)), text)
+    if _ESCAPE.search(text):
+        text = _ASCII_ESCAPE.sub(lambda match: match[1] + chr(int(match[2], 16)), text)
     text = _USER_ID.sub(lambda match: _pseudonymised(match, scrubber), text)
     shorter = cut_text(text, max_bytes=max_bytes)
-    return ScrubbedPayload(scrubber.scrub([shorter]).texts[0], is_cut=shorter is not text)
+    return shorter, shorter is not text
 
 
 def _pseudonymised(match: re.Match[str], scrubber: Scrubber) -> str:

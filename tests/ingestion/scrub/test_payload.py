@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.scrub import Scrubber, scrub_bytes
+from ingestion.scrub.payload import scrub_payloads
 from ingestion.scrub.pseudonym import user_pseudonym
 
 KEY = bytes(range(32))
@@ -41,8 +42,9 @@ def test_a_user_id_of_any_shape_goes(raw: bytes) -> None:
     assert not any(part in scrubbed for part in ("12345", "Jane", "Doe", "a\\"))
 
 
-def test_escapes_hide_no_address() -> None:
-    assert "example" not in text_of(b'{"x": "anna\\u0040example\\u002ecom"}', SCRUBBER)
+@pytest.mark.parametrize("raw", [b'{"x": "anna\\u0040example\\u002ecom"}', b'{"x": "anna\\U0040example\\U002Ecom"}'])
+def test_escapes_hide_no_address(raw: bytes) -> None:
+    assert "example" not in text_of(raw, SCRUBBER)
 
 
 def test_an_escaped_backslash_before_u_is_no_escape() -> None:
@@ -73,3 +75,9 @@ def test_any_bytes_become_text_that_a_second_scrubbing_leaves_alone(raw: bytes) 
     scrubbed = text_of(raw, SCRUBBER)
     assert "\0" not in scrubbed
     assert SCRUBBER.scrub([scrubbed]).texts == [scrubbed]
+
+
+@given(st.lists(st.binary()))
+def test_many_payloads_become_what_each_alone_becomes(raws: list[bytes]) -> None:
+    raws += [b"", b"anna@example.com", b"word " * 3_000, b"a\0b"]
+    assert scrub_payloads(raws, SCRUBBER) == [scrub_bytes(raw, SCRUBBER) for raw in raws]
