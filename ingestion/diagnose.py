@@ -19,6 +19,7 @@ from ingestion.flatten import is_deeper
 from ingestion.reject import WHOLE_EVENT, RefusedError, RejectReason
 
 NUL_ESCAPE = b"\\u0000"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _Shape = Mapping[str, Any]
 
@@ -92,7 +93,8 @@ def _unparsable(payload: bytes) -> RefusedError:
         return RefusedError(RejectReason.TOO_DEEP, WHOLE_EVENT, "is nested too deeply")
     except ValueError:
         return RefusedError(RejectReason.NOT_JSON, WHOLE_EVENT, "is not valid JSON")
-    if path := _first_path(document, _has_surrogate):
+    # UTF-8 has no surrogates; only an escape makes one.
+    if "\\u" in text and (path := _first_path(document, _has_surrogate)):
         return RefusedError(RejectReason.LONE_SURROGATE, path, "holds half of a surrogate pair")
     if path := _first_path(document, _not_finite):
         return RefusedError(RejectReason.NOT_FINITE, path, "is not a finite number")
@@ -112,7 +114,7 @@ def _has_nul(value: object) -> bool:
 
 
 def _has_surrogate(value: object) -> bool:
-    return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, str) and not value.isascii() and _SURROGATE.search(value) is not None
 
 
 def _first_path(document: Any, is_faulty: Callable[[object], bool]) -> str | None:
