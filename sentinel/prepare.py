@@ -19,11 +19,12 @@ from ingestion.models import PartitionCursor, Project
 from ingestion.models.cursor import Phase
 from ingestion.project_scrubber import project_scrubber
 from ingestion.quota import RejectQuota, over_quota
+from ingestion.range_size import MAX_REJECTED
 from ingestion.read import last_batch, read_range
 from ingestion.reject import WHOLE_EVENT, Rejected
 from ingestion.scrub import Scrubber
 from ingestion.scrub.events import scrub_events
-from ingestion.scrub.payload import NO_PAYLOAD, ScrubbedPayload, scrub_bytes
+from ingestion.scrub.payload import NO_PAYLOAD, ScrubbedPayload, scrub_bytes, scrub_payloads
 from ingestion.scrubbed_header import joined, read_scrubbed
 from sentinel.bisection import Part, SetAside
 from sentinel.ingested import Prepared
@@ -43,7 +44,9 @@ def prepare(log: Log, cursor: PartitionCursor, task: Dispatch, part: Part, *, qu
         raise LogUnavailable(f"{cursor} holds nothing readable at offset {task.start}")
     cursors.mark_phase(task, Phase.DECODE)
     with stage(Phase.DECODE):
-        decoded = _decoded(cursor, chunk, part.aside)
+        decoded = _decoded(cursor, chunk, part)
+        if decoded.until is not None:
+            chunk = chunk.until(decoded.until)
         failpoint("after_decode")
     cursors.mark_phase(task, Phase.SCRUB)
     with stage(Phase.SCRUB):
@@ -58,7 +61,8 @@ def prepare(log: Log, cursor: PartitionCursor, task: Dispatch, part: Part, *, qu
     return Prepared(chunk, events, [*aside, *rejects], reasons, last)
 
 
-def _decoded(cursor: PartitionCursor, chunk: Chunk, aside: Mapping[int, SetAside]) -> Decoded:
+def _decoded(cursor: PartitionCursor, chunk: Chunk, part: Part) -> Decoded:
+    aside = part.aside
     records = [record for record in chunk.records if record.offset not in aside] if aside else chunk.records
     return decode_records(
         records,
@@ -67,6 +71,8 @@ def _decoded(cursor: PartitionCursor, chunk: Chunk, aside: Mapping[int, SetAside
         limits=Limits(
             max_event_bytes=settings.SENTINEL_MAX_EVENT_BYTES, keep_embeddings=cursor.project.keep_embeddings
         ),
+        # What is to prove the build may lie behind any number of rejects.
+        max_rejected=None if part.needs_proof else MAX_REJECTED,
     )
 
 
@@ -88,9 +94,10 @@ def _rejects(
 ) -> Sequence[RejectedRecord]:
     """Return what stands in the dead letters for records that are no events: one row each, as far as the quota goes."""
     allowed = quota.take(project, len(rejected))
+    payloads = scrub_payloads([record.value or b"" for record, _ in rejected[:allowed]], scrubber)
     kept = [
-        RejectedRecord.of(record, verdict, stage=Phase.DECODE, payload=scrub_bytes(record.value or b"", scrubber))
-        for record, verdict in rejected[:allowed]
+        RejectedRecord.of(record, verdict, stage=Phase.DECODE, payload=payload)
+        for (record, verdict), payload in zip(rejected[:allowed], payloads, strict=True)
     ]
     if allowed == len(rejected):
         return kept

@@ -27,6 +27,7 @@ from ingestion.late_events import store_late_events
 from ingestion.lateness import Progress, Timely, advance_watermark
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
+from ingestion.range_size import next_range_records
 from ingestion.rollup import add_to_rollups
 from ingestion.store import STAGED_BATCHES_AFTER_DUPLICATE, Stored, store_events
 from sentinel.ingested import Committed, Prepared, counts_of
@@ -140,12 +141,14 @@ def _write_batch(work: Work, counts: Counts, config: Config) -> BatchStamp:
 
 
 def _advance(work: Work, stored: Stored, progress: Progress, position: Position) -> Dispatch | None:
-    chunk = work.prepared.chunk
+    chunk, rejects = work.prepared.chunk, work.prepared.rejects
     return cursors.advance(
         work.task,
         next_offset=chunk.next_offset,
         end_offset=chunk.end_offset,
-        batch_records=settings.SENTINEL_BATCH_RECORDS,
+        batch_records=next_range_records(
+            most=settings.SENTINEL_BATCH_RECORDS, records=rejects.records, rejected=rejects.rejected
+        ),
         stage_batches=STAGED_BATCHES_AFTER_DUPLICATE if stored.met_duplicate else max(0, position.stage_batches - 1),
         watermark=progress.watermark,
         suspect_end=position.suspect_end,

@@ -80,6 +80,10 @@ class Chunk:
     next_offset: int
     end_offset: int
 
+    def until(self, offset: int) -> Chunk:
+        """Return the part before `offset`, which must lie within."""
+        return Chunk([record for record in self.records if record.offset < offset], offset, self.end_offset)
+
 
 class Log(Protocol):
     """A set of topics with partitions. Made after a fork, used by one thread.
