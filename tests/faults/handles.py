@@ -94,12 +94,12 @@ class Handles:
         self.crew.wait_until_ready(name, restarts=self._restarts.get(name, 0) + 1)
         self._restarts[name] = self.crew.record(name).restarts
 
-    def json(self, *arguments: str) -> dict[str, Any]:
-        """Run a command of `sentinel` to its end and return what it says with --json."""
+    def json(self, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
+        """Run a command of `sentinel` to its end, which must have this code, and return what it says with --json."""
         command = [sys.executable, "-m", "sentinel.cli.main", *arguments, "--json"]
         variables = {**os.environ, **self.environment}
         done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
+        assert done.returncode == exit_code, f"{done.stderr}\n{done.stdout}"
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
