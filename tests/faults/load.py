@@ -83,6 +83,7 @@ class Load:
         shares: Shares | None = None,
         scatter: bool = False,
         compression: str | None = "lz4",
+        max_record_bytes: int = 2 * 1024 * 1024,
     ) -> None:
         self.partitions = partitions
         self.acknowledged = 0
@@ -90,6 +91,7 @@ class Load:
         self.places: dict[Kind, list[tuple[int, int]]] = defaultdict(list)  # (partition, offset); not of plain events
         self._offsets: dict[int, array[int]] = defaultdict(lambda: array("q"))
         self._brokers, self._topic, self._compression = brokers, topic, compression
+        self._max_record_bytes = max_record_bytes
         self._per_second, self._shares, self._scatter = per_second, shares or Shares(), scatter
         self._random = random.Random(seed)
         self._events: Iterator[WireEvent] = bench_events(MAX_EVENTS, seed=seed, end_us=time.time_ns() // 1_000)
@@ -114,7 +116,7 @@ class Load:
             compression_type=self._compression,
             linger_ms=5,
             batch_size=256 * 1024,
-            max_request_size=2 * 1024 * 1024,
+            max_request_size=self._max_record_bytes,
             request_timeout_ms=10_000,
             delivery_timeout_ms=PATIENCE_SECONDS * 1_000,
             max_block_ms=PATIENCE_SECONDS * 1_000,

@@ -10,11 +10,14 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import django
+
+WASTED_CPU_SECONDS = 60.0
 
 
 def _kill() -> None:
@@ -29,6 +32,13 @@ def _burn() -> None:
     re.match(r"(a|aa)+$", "a" * 200 + "b")
 
 
+def _waste() -> None:
+    """Use a minute of CPU and let the record through."""
+    until = time.process_time() + WASTED_CPU_SECONDS
+    while time.process_time() < until:
+        re.match(r"(a|aa)+$", "a" * 24 + "b")
+
+
 def _memory() -> None:
     raise MemoryError
 
@@ -41,6 +51,7 @@ ACTIONS: Mapping[str, Callable[[], None]] = {
     "kill": _kill,
     "crash": _crash,
     "burn": _burn,
+    "waste": _waste,
     "memory": _memory,
     "raise": _raise,
 }
