@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -74,6 +75,34 @@ class Alone:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The last generation in which a member had its seat, and its waiting for the next one, in monotonic seconds.
+
+    `is_answered` says that the coordinator has answered the join: `since` and `polls` count from then on.
+    """
+
+    since: float
+    generation: int = DEFAULT_GENERATION_ID
+    is_answered: bool = False
+    polls: int = 0
+
+    def after_poll(self, generation: int, *, is_stable: bool, now: float) -> Seat:
+        """Return the seat as a poll has left it, in this generation of the group."""
+        if is_stable:
+            return Seat(now, generation)
+        is_answered = generation not in {self.generation, DEFAULT_GENERATION_ID}
+        if is_answered != self.is_answered:
+            return Seat(now, self.generation, is_answered, polls=1)
+        return replace(self, polls=self.polls + 1)
+
+    def is_lost(self, now: float) -> bool:
+        """Tell whether the join takes too long, or its result must have been lost."""
+        waited = now - self.since
+        is_dropped = self.is_answered and self.polls > LOST_JOIN_POLLS and waited > LOST_JOIN_SECONDS
+        return is_dropped or waited > SEAT_SECONDS
+
+
 class KafkaMembership:
     """A group consumer that fetches only to notice that something arrived."""
 
@@ -107,11 +136,7 @@ class KafkaMembership:
         self._topics: frozenset[str] = frozenset()
         self._sought: dict[TopicPartition, int] = {}
         self._reported_at = 0.0
-        # Of the last seat, and of the join that may be under way.
-        self._generation = DEFAULT_GENERATION_ID
-        self._joins_since = 0.0
-        self._is_answered = False
-        self._polls = 0
+        self._seat = Seat(time.monotonic())
 
     def join(self, topics: Collection[str]) -> None:
         wanted = frozenset(topics)
@@ -121,7 +146,7 @@ class KafkaMembership:
         self.leave()
         try:
             self._consumer = make_client(KafkaConsumer, **self._options)
-            self._generation, self._joins_since, self._is_answered = DEFAULT_GENERATION_ID, time.monotonic(), False
+            self._seat = Seat(time.monotonic())
             self._consumer.subscribe(sorted(wanted))
             # What it learned of its topics only while it joins would make it join again.
             self._consumer.topics()
@@ -158,16 +183,10 @@ class KafkaMembership:
         """
         now = time.monotonic()
         group = self._consumer.group_metadata()
-        if group.state is MemberState.STABLE:
-            self._generation, self._joins_since = group.generation_id, now
-            return
-        is_answered = group.generation_id not in {self._generation, DEFAULT_GENERATION_ID}
-        if is_answered != self._is_answered:
-            self._is_answered, self._joins_since, self._polls = is_answered, now, 0
-        self._polls += 1
-        is_lost = is_answered and self._polls > LOST_JOIN_POLLS and now - self._joins_since > LOST_JOIN_SECONDS
-        if is_lost or now - self._joins_since > SEAT_SECONDS:
-            logger.info("bridge.group_left", seconds=round(now - self._joins_since), join_answered=is_answered)
+        seat = self._seat.after_poll(group.generation_id, is_stable=group.state is MemberState.STABLE, now=now)
+        self._seat = seat
+        if seat.is_lost(now):
+            logger.info("bridge.group_left", seconds=round(now - seat.since), join_answered=seat.is_answered)
             self.leave()
 
     def _watch(self, ends: Mapping[Key, int]) -> None:

@@ -12,7 +12,14 @@ import pytest
 from kafka import KafkaAdminClient
 
 from ingestion.bridge import ORPHAN_SECONDS
-from ingestion.membership import KafkaMembership, Key
+from ingestion.membership import (
+    LOST_JOIN_POLLS,
+    LOST_JOIN_SECONDS,
+    SEAT_SECONDS,
+    KafkaMembership,
+    Key,
+    Seat,
+)
 from tests.services import KafkaBroker
 
 PARTITIONS = 4
@@ -72,6 +79,37 @@ def group(kafka: KafkaBroker) -> Iterator[Group]:
     found = Group(kafka, kafka.new_topic(partitions=PARTITIONS))
     yield found
     found.close()
+
+
+def waiting(*, answered: bool, polls: int, seconds: float) -> bool:
+    """Tell whether a seat is lost that was stable in generation 3, and has waited for the next one since."""
+    seat = Seat(0.0).after_poll(3, is_stable=True, now=100.0)
+    for number in range(polls):
+        now = 100.0 + seconds * number / max(polls - 1, 1)
+        seat = seat.after_poll(4 if answered else 3, is_stable=False, now=now)
+    return seat.is_lost(100.0 + seconds)
+
+
+def test_a_seat_is_lost_when_its_join_takes_too_long() -> None:
+    assert not waiting(answered=False, polls=1_000, seconds=SEAT_SECONDS)
+    assert waiting(answered=False, polls=1, seconds=SEAT_SECONDS + 0.1)
+
+
+def test_a_seat_is_lost_when_an_answered_join_leads_nowhere_for_a_while_and_many_polls() -> None:
+    polls, seconds = LOST_JOIN_POLLS + 1, LOST_JOIN_SECONDS + 0.1
+    assert waiting(answered=True, polls=polls, seconds=seconds)
+    assert not waiting(answered=True, polls=polls - 1, seconds=seconds)
+    assert not waiting(answered=True, polls=polls, seconds=LOST_JOIN_SECONDS)
+
+
+def test_a_join_begins_anew_after_a_seat_and_with_its_answer() -> None:
+    joining = Seat(0.0).after_poll(3, is_stable=False, now=5.0)
+    assert joining == Seat(5.0, is_answered=True, polls=1)
+    seated = joining.after_poll(3, is_stable=True, now=6.0)
+    assert seated == Seat(6.0, generation=3)
+    again = seated.after_poll(3, is_stable=False, now=7.0)
+    assert again == Seat(6.0, generation=3, polls=1)
+    assert again.after_poll(4, is_stable=False, now=8.0) == Seat(8.0, generation=3, is_answered=True, polls=1)
 
 
 def test_two_members_share_the_partitions(group: Group) -> None:
