@@ -140,7 +140,7 @@ class Bridge:
         return list(rows.order_by("topic", "partition"))
 
     def _look_at_ends(self, rows: Sequence[PartitionCursor]) -> Ends:
-        at_work = {_key(row) for row in rows if _is_at_work(row)}
+        at_work = {_key(row) for row in rows if row.has_open_attempt}
         ends = self._ends.ends([_key(row) for row in rows], at_work=at_work)
         self._seen_ends |= {row.pk: ends.seen[_key(row)] for row in rows if _key(row) in ends.seen}
         return ends
@@ -254,20 +254,15 @@ def _key(row: PartitionCursor) -> Key:
     return (row.topic, row.partition)
 
 
-def _is_at_work(row: PartitionCursor) -> bool:
-    """Tell whether an attempt is open."""
-    return row.ended_attempt < row.attempt
-
-
 def _end(row: PartitionCursor, ends: Mapping[Key, int]) -> int:
     """Return where its log ends as far as that is known: an attempt was sent for records that were there."""
     known = ends.get(_key(row), row.next_offset)
-    return max(known, row.dispatched_end or 0) if _is_at_work(row) else known
+    return max(known, row.dispatched_end or 0) if row.has_open_attempt else known
 
 
 def _may_have_died(row: PartitionCursor) -> bool:
     """Return whether an attempt runs for so long that its lock is worth a look; most end sooner."""
-    if row.started_at is None or not _is_at_work(row):
+    if row.started_at is None or not row.has_open_attempt:
         return False
     if row.death_signal is not None:
         return True

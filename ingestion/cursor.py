@@ -408,7 +408,7 @@ def terminate_backend(cursor: PartitionCursor) -> bool:
     with connection.cursor() as sql:
         if cursor.backend_pid is not None:
             sql.execute(_TERMINATE, [cursor.backend_pid, cursor.backend_start])
-        elif cursor.ended_attempt >= cursor.attempt:
+        elif not cursor.has_open_attempt:
             sql.execute(_TERMINATE_HOLDER, [LOCK_CLASS, cursor.pk])
         else:
             return False

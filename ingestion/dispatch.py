@@ -80,7 +80,7 @@ def decide(
         return Decision(Action.NOTHING, Because.HALTED)
     if end_offset <= cursor.next_offset:
         return Decision(Action.NOTHING, Because.UP_TO_DATE)
-    if cursor.dispatched_at is None or cursor.ended_attempt >= cursor.attempt:
+    if not cursor.has_open_attempt:
         return _idle(cursor, now=now, hard_limit_seconds=hard_limit_seconds)
     if cursor.started_at is None:
         return _not_started(cursor, now=now, broker_restarted=broker_restarted)

@@ -118,3 +118,8 @@ class PartitionCursor(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]"
+
+    @property
+    def has_open_attempt(self) -> bool:
+        """Whether a range was handed out and has not ended, as far as anybody has said."""
+        return self.ended_attempt < self.attempt
