@@ -34,20 +34,14 @@ PROCESSES = (
 )
 
 
-class SentinelProcess(Runnable):
-    """One of Sentinel's processes with its environment; it notifies when it is ready."""
+class NotifyingProcess(Runnable):
+    """A process that notifies when it is ready, over a socket below `directory`."""
 
     name: str = ""
-    start_timeout_seconds = 60.0
 
-    def __init__(
-        self, process: Process, *, directory: Path, environment: Mapping[str, str], listener: Listener
-    ) -> None:
-        self.name = process.name
-        self._process = process
+    def __init__(self, name: str, *, directory: Path) -> None:
+        self.name = name
         self._directory = directory
-        self._environment = environment
-        self._listener = listener
         self._readiness: ReadinessSocket | None = None
 
     def prepare(self) -> None:
@@ -58,23 +52,36 @@ class SentinelProcess(Runnable):
             self._readiness.close()
         self._readiness = ReadinessSocket(sockets / self.name)
 
-    def command(self) -> Command:
+    def readiness_environment(self) -> Mapping[str, str]:
+        """Return what tells the process where to notify; call it after `prepare`."""
         assert self._readiness is not None, "prepare() comes first"
-        listening = (self._listener.fileno(),) if self._process.listens else ()
-        return Command(
-            argv=(sys.executable, "-m", "sentinel.cli.main", self.name, *(f"--fd={number}" for number in listening)),
-            environment={
-                **self._environment,
-                "SENTINEL_ROLE": self.name,
-                "PYTHONUNBUFFERED": "1",
-                READINESS_VARIABLE: str(self._readiness.path),
-            },
-            descriptors=listening,
-            stop_seconds=self._process.stop_seconds,
-        )
+        return {READINESS_VARIABLE: str(self._readiness.path), "PYTHONUNBUFFERED": "1"}
 
     def is_ready(self) -> bool:
         return self._readiness is not None and self._readiness.was_notified()
+
+
+class SentinelProcess(NotifyingProcess):
+    """One of Sentinel's processes with its environment."""
+
+    start_timeout_seconds = 60.0
+
+    def __init__(
+        self, process: Process, *, directory: Path, environment: Mapping[str, str], listener: Listener
+    ) -> None:
+        super().__init__(process.name, directory=directory)
+        self._process = process
+        self._environment = environment
+        self._listener = listener
+
+    def command(self) -> Command:
+        listening = (self._listener.fileno(),) if self._process.listens else ()
+        return Command(
+            argv=(sys.executable, "-m", "sentinel.cli.main", self.name, *(f"--fd={number}" for number in listening)),
+            environment={**self._environment, "SENTINEL_ROLE": self.name, **self.readiness_environment()},
+            descriptors=listening,
+            stop_seconds=self._process.stop_seconds,
+        )
 
     @property
     def address(self) -> str | None:

@@ -16,11 +16,8 @@ from typing import Any
 import psutil
 
 from sentinel.child import Command, wait_until
-from sentinel.ready import VARIABLE as READINESS_VARIABLE
-from sentinel.ready import ReadinessSocket
+from sentinel.processes import NotifyingProcess
 from sentinel.runtime import ProcessRecord, State
-from sentinel.services.base import Runnable
-from sentinel.services.sockets import create_socket_directory, socket_directory
 from sentinel.unit import Unit
 from tests.faults.servers import REPOSITORY
 
@@ -28,13 +25,12 @@ POLL_SECONDS = 0.02
 READY_SECONDS = 180.0
 
 
-class Role(Runnable):
+class Role(NotifyingProcess):
     """A subcommand of `sentinel`: "bridge", "worker"; two of a kind have different names.
 
     `prefix` runs it inside another command, such as `prlimit` or `faketime`.
     """
 
-    name: str = ""
     start_timeout_seconds = READY_SECONDS
 
     def __init__(
@@ -46,31 +42,17 @@ class Role(Runnable):
         directory: Path,
         prefix: Sequence[str] = (),
     ) -> None:
-        self.name = name
+        super().__init__(name, directory=directory)
         self._prefix, self._arguments = tuple(prefix), tuple(arguments)
         self._environment = environment
-        self._directory = directory
-        self._readiness: ReadinessSocket | None = None
-
-    def prepare(self) -> None:
-        sockets = socket_directory(self._directory, "ready")
-        create_socket_directory(sockets)
-        if self._readiness is not None:
-            self._readiness.close()
-        self._readiness = ReadinessSocket(sockets / self.name)
 
     def command(self) -> Command:
-        assert self._readiness is not None, "prepare() comes first"
-        ready = {READINESS_VARIABLE: str(self._readiness.path), "PYTHONUNBUFFERED": "1"}
         return Command(
             argv=(*self._prefix, sys.executable, "-m", "sentinel.cli.main", *self._arguments),
-            environment={**self._environment, **ready},
+            environment={**self._environment, **self.readiness_environment()},
             directory=REPOSITORY,
             stop_seconds=30.0,
         )
-
-    def is_ready(self) -> bool:
-        return self._readiness is not None and self._readiness.was_notified()
 
 
 class Crew:
