@@ -54,6 +54,6 @@ def end_worker_if_exhausted(*, parent: int | None) -> None:
     Called when an attempt has ended. `parent` is None in processes that belong to no pool: they go on.
     """
     if parent is not None and (resource := exhausted()) is not None:
-        logger.error("worker.exhausted", resource=resource)
+        logger.error("worker.exhausted", resource=resource, pid=os.getpid())
         os.kill(parent, signal.SIGTERM)
         os._exit(EXIT_CODE)  # Whatever Celery does to end it needs files or memory.

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -18,7 +19,7 @@ import psutil
 from sentinel.child import Command, wait_until
 from sentinel.processes import NotifyingProcess
 from sentinel.runtime import ProcessRecord, State
-from sentinel.unit import Unit
+from sentinel.unit import Crashed, Unit
 from tests.faults.servers import REPOSITORY
 
 POLL_SECONDS = 0.02
@@ -55,11 +56,21 @@ class Role(NotifyingProcess):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """A process that ended by itself or by a signal, and was started again; `reason` is what its supervisor says."""
+
+    name: str
+    pid: int
+    reason: str
+
+
 class Crew:
     """Starts again whoever ends by itself, with the pauses of `sentinel up`. All children belong to one thread of it."""
 
     def __init__(self, *, log_directory: Path) -> None:
         self.groups: set[int] = set()  # of all processes there ever were
+        self.ends: list[End] = []
         self._log_directory = log_directory
         self._units: dict[str, Unit] = {}
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
@@ -76,7 +87,10 @@ class Crew:
                 except BaseException as error:  # noqa: BLE001  # belongs to whoever called
                     future.set_exception(error)
             for unit in self._units.values():
-                unit.poll()
+                before = unit.record().pid
+                change = unit.poll()
+                if isinstance(change, Crashed) and before is not None:
+                    self.ends.append(End(unit.name, before, change.reason))
                 if (pid := unit.record().pid) is not None:
                     self.groups.add(pid)
 
