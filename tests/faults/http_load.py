@@ -37,6 +37,7 @@ class HttpLoad(Load):
         super().__init__(brokers="", shares=shares or Shares(invalid=0.0), **options)
         self.answered: Counter[str] = Counter()  # by event id
         self.unanswered: Counter[str] = Counter()
+        self.unanswered_in_log = 0  # once `disagreements` has looked
         self._log, self._token = log, token
         self._waiting: Queue[Sending | None] = Queue(WAITING_EVENTS)
         self._writers = [
@@ -108,6 +109,7 @@ class HttpLoad(Load):
     def disagreements(self, reference: Reference) -> list[str]:
         """Return where the log does not have what was acknowledged, exactly so often, or has something else."""
         held = Counter(self._held(reference.topic))
+        self.unanswered_in_log = (held - self.answered).total()
         return [
             f"{event_id} is {held[event_id]} times in the log, acknowledged {self.answered[event_id]} times, "
             f"unanswered {self.unanswered[event_id]} times"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ingestion.log.base import Log
-from tests.faults.arena import Arena
+from tests.faults.arena import DRAIN_SECONDS, Arena
+from tests.faults.differences import Differences
 from tests.faults.http_load import HttpLoad
 from tests.faults.inbox import Inbox
 from tests.faults.load import Load
@@ -37,3 +38,11 @@ class PostgresArena(Arena):
         self.token = self.json("keys", "create", "load", "--scope", "ingest")["key"]
         self.urls = [self.start_web(name) for name in WEB_PROCESSES]
         return super().start_load(settled=settled, **options)
+
+    def examine(self, *, drain_seconds: float = DRAIN_SECONDS) -> Differences:
+        found = super().examine(drain_seconds=drain_seconds)
+        assert isinstance(self.load, HttpLoad)
+        self.remarks.append(
+            f"{self.load.unanswered.total()} events unanswered, {self.load.unanswered_in_log} of them in the log"
+        )
+        return found

@@ -65,3 +65,13 @@ def test_the_log_must_hold_what_was_answered_and_may_hold_once_what_was_not(
     load.unanswered.update(unanswered)
     reference = Reference(log, Setting(project_id=1, retention_days=30, days=frozenset()), TOPIC)
     assert len(load.disagreements(reference)) == wrong
+
+
+def test_unanswered_events_that_are_in_the_log_after_all_are_counted() -> None:
+    log = ListLog("abbc")
+    load = HttpLoad(urls=[], token="", log=log, topic=TOPIC, partitions=1, seed=1)
+    load.answered.update("ab")
+    load.unanswered.update("bcde")
+    reference = Reference(log, Setting(project_id=1, retention_days=30, days=frozenset()), TOPIC)
+    assert load.disagreements(reference) == []
+    assert load.unanswered_in_log == 2
