@@ -13,7 +13,7 @@ pytestmark = pytest.mark.fault
 
 HUNG_SECONDS = 20.0
 LOOP_BOUND_SECONDS = 6.0
-BOUND_SECONDS = 15.0
+BOUND_SECONDS = 5.0
 
 
 def test_row_10_a_hung_redis_does_not_hang_the_bridge(arenas: Arenas) -> None:

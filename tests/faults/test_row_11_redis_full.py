@@ -12,7 +12,7 @@ pytestmark = pytest.mark.fault
 
 LIMIT_BYTES = 20 * 1024 * 1024
 FULL_SECONDS = 10.0
-BOUND_SECONDS = 10.0
+BOUND_SECONDS = 5.0
 
 
 def test_row_11_a_full_redis_makes_ingestion_wait_and_says_so(arenas: Arenas) -> None:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.fault
 
 FLUSHES = 4
 # A task that vanished without a trace is sent again after four seconds.
-BOUND_SECONDS = 12.0
+BOUND_SECONDS = 5.0
 
 
 def test_row_12_baselines_that_redis_lost_change_no_score(arenas: Arenas) -> None:
