@@ -1,6 +1,6 @@
 """Every Prometheus metric of ingestion and storage, declared once.
 
-Labels are bounded: reasons and types are enums, topics and partitions are few, and `service`, which senders choose,
+Labels are bounded: reasons and types are enums, projects, topics and partitions are few; `service`, which senders choose,
 goes through `service_label`. Under `PROMETHEUS_MULTIPROC_DIR` each process writes its own file and `/metrics` adds
 them up; a gauge shows the value that was set last, by whichever process.
 

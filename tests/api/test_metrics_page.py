@@ -68,7 +68,7 @@ def test_every_metric_says_what_it_counts_and_in_which_unit() -> None:
 
 def test_labels_are_of_bounded_sets() -> None:
     bounded = {
-        "channel", "detector", "method", "metric", "outcome", "partition", "phase", "reason", "route", "service",
+        "channel", "detector", "method", "metric", "outcome", "partition", "phase", "project", "reason", "route", "service",
         "severity", "source", "stage", "state", "status", "table", "topic", "type", "verdict",
     }  # fmt: skip
     assert {label for metric in declared() for label in metric._labelnames} <= bounded
