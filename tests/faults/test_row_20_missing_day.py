@@ -41,7 +41,7 @@ def test_row_20_a_missing_day_is_an_alarm_and_its_events_are_kept_as_late(arenas
                 lambda: alarmed(arena) == {("events", str(yesterday)), *both(tomorrow)},
                 timeout_seconds=REPEAT_SECONDS + ALARM_MARGIN_SECONDS * arena.slowness,
             ), arena.lines("bridge", "day.missing")
-            fault.note(f"alarm after {time.time() - fault.began_at:.0f} s")
+            arena.remarks.append(f"alarm within {time.time() - fault.began_at:.0f} s")
             told = arena.json("status", exit_code=1)["missing_days"]
         figures = arena.finish()
         query = "SELECT reason, to_timestamp(timestamp_us / 1000000)::date FROM ingestion_lateevent WHERE reason <> 'too_old'"
