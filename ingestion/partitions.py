@@ -25,6 +25,10 @@ DAYS_AHEAD = 3
 INBOX_GRACE = timedelta(hours=1)
 
 
+class PartitionMissing(Exception):
+    """An event's day has no partition (any more): decide again which events are late."""
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionedTable:
     name: str

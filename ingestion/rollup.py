@@ -18,7 +18,7 @@ from psycopg2.extras import execute_values
 
 from ingestion import sketch
 from ingestion.event_batch import EventBatch, Floats, Ints, SeriesKey
-from ingestion.store import PartitionMissing
+from ingestion.partitions import PartitionMissing
 
 WINDOW_SECONDS = 30
 # Whole numbers up to here are exact in a float.

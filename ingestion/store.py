@@ -23,6 +23,7 @@ from ingestion.copy_text import Column
 from ingestion.event_batch import EventBatch
 from ingestion.failpoint import failpoint
 from ingestion.models.project import Project, TextPolicy
+from ingestion.partitions import PartitionMissing
 
 STAGED_BATCHES_AFTER_DUPLICATE = 50
 TRUNCATED_CHARACTERS = 500
@@ -32,10 +33,6 @@ _FROM_STAGING = """
     INSERT INTO events SELECT * FROM event_staging ORDER BY project_id, timestamp, event_id, log_offset
     ON CONFLICT DO NOTHING RETURNING log_offset
 """
-
-
-class PartitionMissing(Exception):
-    """An event's day has no partition (any more): decide again which events are late."""
 
 
 @dataclass(frozen=True, slots=True)

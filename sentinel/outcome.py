@@ -22,8 +22,8 @@ from detection.rebuild import EventsMissing
 from ingestion.bad_deploy import BadDeploy
 from ingestion.log.base import LogUnavailable, OffsetOutOfRange
 from ingestion.models import HaltReason
+from ingestion.partitions import PartitionMissing
 from ingestion.read import LogReplaced, OtherCluster
-from ingestion.store import PartitionMissing
 from sentinel.bisection import PoisonedBuild, Unproven
 
 

@@ -31,9 +31,9 @@ from ingestion.log.base import Log
 from ingestion.log.configured import open_log
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
+from ingestion.partitions import PartitionMissing
 from ingestion.quota import RejectQuota
 from ingestion.series import SeriesIds
-from ingestion.store import PartitionMissing
 from sentinel import attempt
 from sentinel.bisection import Bisection, Part, StageFailed
 from sentinel.build import build_id

@@ -13,8 +13,8 @@ from detection.rebuild import EventsMissing
 from ingestion.bad_deploy import BadDeploy
 from ingestion.log.base import LogUnavailable, OffsetOutOfRange
 from ingestion.models import HaltReason
+from ingestion.partitions import PartitionMissing
 from ingestion.read import LogReplaced, OtherCluster
-from ingestion.store import PartitionMissing
 from sentinel.bisection import PoisonedBuild, Unproven
 from sentinel.outcome import HALTS, Outcome, Overtaken, described, halt_reason, is_about_records, outcome_of, sqlstate
 
