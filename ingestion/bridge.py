@@ -221,7 +221,9 @@ class Bridge:
         )
         failpoint("before_dispatch")
         condemn = decision.action is Action.SET_ASIDE
-        task = cursors.dispatch(row, end=until, suspicion=suspicion, condemn=condemn)
+        # What nobody has started for seconds has let the others go first for long enough.
+        is_behind = until < end and decision.because is not Because.NOT_STARTED
+        task = cursors.dispatch(row, end=until, suspicion=suspicion, condemn=condemn, is_behind=is_behind)
         failpoint("after_dispatch")
         if task is None:
             return False

@@ -35,12 +35,16 @@ FAILURE_RETRY_MAX_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A range of a cursor and the attempt that may ingest it: what a Celery task carries."""
+    """A range of a cursor and the attempt that may ingest it: what a Celery task carries.
+
+    `is_behind` says that the log has more than the range: others, which keep up, may go first.
+    """
 
     cursor_id: int
     start: int
     end: int
     attempt: int
+    is_behind: bool = False
 
 
 _DISPATCH = """
@@ -66,7 +70,12 @@ _DISPATCH = """
 
 
 def dispatch(
-    cursor: PartitionCursor, *, end: int, suspicion: Suspicion | None = None, condemn: bool = False
+    cursor: PartitionCursor,
+    *,
+    end: int,
+    suspicion: Suspicion | None = None,
+    condemn: bool = False,
+    is_behind: bool = False,
 ) -> Dispatch | None:
     """Mark the next attempt on [next_offset, end); None when somebody else moved the cursor or holds its row.
 
@@ -79,7 +88,7 @@ def dispatch(
     with connection.cursor() as sql:
         sql.execute(_DISPATCH, {**held, **_seen(cursor), "end": end, "condemn": condemn, "death": death})
         row = sql.fetchone()
-    return Dispatch(cursor.pk, cursor.next_offset, end, row[0]) if row else None
+    return Dispatch(cursor.pk, cursor.next_offset, end, row[0], is_behind) if row else None
 
 
 def _seen(cursor: PartitionCursor) -> dict[str, int]:
@@ -322,7 +331,8 @@ def advance(
             },
         )
         attempt = sql.fetchone()[0]
-    return Dispatch(task.cursor_id, next_offset, dispatched_end, attempt) if hand_over else None
+    is_behind = dispatched_end < end_offset
+    return Dispatch(task.cursor_id, next_offset, dispatched_end, attempt, is_behind) if hand_over else None
 
 
 _REMEMBER_ENDS = """

@@ -303,9 +303,12 @@ def test_an_open_transaction_is_found(ingested: Ingested, client: Any, monkeypat
         assert left_behind(ingested, client, monkeypatch).broken == {Invariant.NO_IDLE_TRANSACTION}
 
 
-def test_a_queued_task_is_found(ingested: Ingested, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("priority", ["", "\x06\x169"], ids=["first", "behind"])
+def test_a_queued_task_is_found(
+    ingested: Ingested, client: Any, monkeypatch: pytest.MonkeyPatch, priority: str
+) -> None:
     name = settings.SENTINEL_INSTALLATION
-    client.lpush(f"sentinel:{name}:{settings.SENTINEL_QUEUE_INGEST}", "{}")
+    client.lpush(f"sentinel:{name}:{settings.SENTINEL_QUEUE_INGEST}{priority}", "{}")
     assert left_behind(ingested, client, monkeypatch).broken == {Invariant.QUEUE_EMPTY}
 
 

@@ -357,6 +357,28 @@ def test_only_tasks_that_vanish_one_after_another_make_the_bridge_more_patient(b
     assert bench.cursor.unstarted == 2
 
 
+def test_a_partition_that_is_behind_lets_the_others_go_first_but_not_for_ever(bench: Bench) -> None:
+    bench.append(BATCH)
+    assert not bench.next().is_behind
+    bench.append(1)
+    cursors.end_attempt(cursors.current_attempt(bench.cursor), error="failed", retry_seconds=0)
+    waiting = bench.next()
+    assert waiting.is_behind
+    PartitionCursor.objects.filter(pk=waiting.cursor_id).update(dispatched_at=F("dispatched_at") - timedelta(seconds=5))
+    assert not bench.next().is_behind
+
+
+@pytest.mark.parametrize("more", [BATCH, BATCH + 1])
+def test_what_a_worker_hands_over_is_behind_if_the_log_has_more_than_that(bench: Bench, more: int) -> None:
+    bench.append(1)
+    task = bench.next()
+    assert cursors.start_attempt(task, build="b1") is not None
+    handed_over = cursors.advance(
+        task, next_offset=1, end_offset=1 + more, batch_records=BATCH, stage_batches=0, watermark=None
+    )
+    assert handed_over == Dispatch(task.cursor_id, 1, 1 + BATCH, task.attempt + 1, is_behind=more > BATCH)
+
+
 def test_an_end_that_could_not_be_read_is_not_kept_as_if_it_had_been(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,8 +38,10 @@ def check(witness: Witness, client: redis.Redis, found: Differences, *, installa
 
 
 def _queued(client: redis.Redis, queue: str) -> list[Any]:
-    found: Any = client.lrange(queue, 0, -1)
-    return list(found)
+    """Return what waits in the queue, whatever its priority."""
+    names: Any = client.keys(f"{queue}*")
+    lists: list[Any] = [client.lrange(name, 0, -1) for name in names]
+    return [task for found in lists for task in found]
 
 
 def _settle(found: Differences, invariant: Invariant, what: str, look: Callable[[], list[Any]]) -> None:
