@@ -11,8 +11,6 @@ from django.conf import settings
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sentinel.settings")
 
 INGEST_RANGE = "sentinel.ingest_range"
-# In Redis the lower number goes first. A partition that has fallen behind must not hold up those that keep up.
-FIRST, BEHIND = 0, 9
 
 app = Celery("sentinel", task_cls="sentinel.request:Task")
 app.conf.update(
@@ -24,7 +22,7 @@ app.conf.update(
         # A connection that is half open is given up after twice as many seconds.
         "health_check_interval": 10,
         "visibility_timeout": 3600,
-        "priority_steps": [FIRST, BEHIND],
+        "queue_order_strategy": "sentinel.turns:Turns",
         "global_keyprefix": f"sentinel:{settings.SENTINEL_INSTALLATION}:",
     },
     broker_connection_retry_on_startup=True,

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
-from sentinel.celery import BEHIND, FIRST, INGEST_RANGE, app
+from sentinel.celery import INGEST_RANGE, app
 
 logger = structlog.get_logger(__name__)
 
@@ -55,8 +55,7 @@ class RangeSender:
             app.send_task(
                 INGEST_RANGE,
                 args=(task.cursor_id, task.start, task.end, task.attempt),
-                queue=settings.SENTINEL_QUEUE_INGEST,
-                priority=BEHIND if task.is_behind else FIRST,
+                queue=settings.SENTINEL_QUEUE_BEHIND if task.is_behind else settings.SENTINEL_QUEUE_INGEST,
                 producer=producer,
                 retry=False,
             )

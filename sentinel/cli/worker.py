@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             "--quiet",  # no banner: printing it to a full disk would end the worker
             "worker",
             f"--concurrency={concurrency}",
-            f"--queues={settings.SENTINEL_QUEUE_INGEST},{settings.SENTINEL_QUEUE_BEAT}",
+            f"--queues={settings.SENTINEL_QUEUE_INGEST},{settings.SENTINEL_QUEUE_BEHIND},{settings.SENTINEL_QUEUE_BEAT}",
             f"--hostname=sentinel-{os.getpid()}@%h",
             "--without-gossip",
             "--without-mingle",

@@ -303,12 +303,9 @@ def test_an_open_transaction_is_found(ingested: Ingested, client: Any, monkeypat
         assert left_behind(ingested, client, monkeypatch).broken == {Invariant.NO_IDLE_TRANSACTION}
 
 
-@pytest.mark.parametrize("priority", ["", "\x06\x169"], ids=["first", "behind"])
-def test_a_queued_task_is_found(
-    ingested: Ingested, client: Any, monkeypatch: pytest.MonkeyPatch, priority: str
-) -> None:
-    name = settings.SENTINEL_INSTALLATION
-    client.lpush(f"sentinel:{name}:{settings.SENTINEL_QUEUE_INGEST}{priority}", "{}")
+@pytest.mark.parametrize("queue", [settings.SENTINEL_QUEUE_INGEST, settings.SENTINEL_QUEUE_BEHIND])
+def test_a_queued_task_is_found(ingested: Ingested, client: Any, monkeypatch: pytest.MonkeyPatch, queue: str) -> None:
+    client.lpush(f"sentinel:{settings.SENTINEL_INSTALLATION}:{queue}", "{}")
     assert left_behind(ingested, client, monkeypatch).broken == {Invariant.QUEUE_EMPTY}
 
 

@@ -8,7 +8,9 @@ from django.conf import settings
 from sentinel.celery import app
 
 
-@pytest.mark.parametrize("queue", [settings.SENTINEL_QUEUE_INGEST, settings.SENTINEL_QUEUE_BEAT])
+@pytest.mark.parametrize(
+    "queue", [settings.SENTINEL_QUEUE_INGEST, settings.SENTINEL_QUEUE_BEHIND, settings.SENTINEL_QUEUE_BEAT]
+)
 def test_a_queue_is_named_by_version_and_installation(queue: str) -> None:
     _, version, installation = queue.split(".")
     assert version == "v1"

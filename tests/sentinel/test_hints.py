@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+import redis
 from django.conf import settings
 
 from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
 from ingestion.models import PartitionCursor, Project
-from sentinel.celery import app
 from sentinel.hints import AWAY_SECONDS, TIMEOUT_SECONDS, UNSENT_RETRY_SECONDS, BrokerGeneration, RangeSender
 from tests.services import RedisServer
 
@@ -111,20 +111,16 @@ def test_a_range_is_sent_again_once_redis_is_back(
     assert cursor.ended_attempt < again.attempt
 
 
-def test_ranges_of_partitions_that_keep_up_go_before_those_that_are_behind(
-    send_range: RangeSender, redis_server: RedisServer
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_what_is_behind_waits_in_a_queue_of_its_own(
+    send_range: RangeSender, redis_server: RedisServer, is_behind: bool
 ) -> None:
-    behind = [Dispatch(1, 0, 10, attempt, is_behind=True) for attempt in (1, 2)]
-    send_range(behind[0])
-    send_range(Dispatch(2, 0, 10, 3))
-    send_range(behind[1])
-    with app.connection_for_read() as connection:
-        queue = connection.SimpleQueue(settings.SENTINEL_QUEUE_INGEST)
-        messages = [queue.get(block=False) for _ in range(3)]
-        for message in messages:
-            message.ack()
-        queue.close()
-    assert [message.payload[0][-1] for message in messages] == [3, 1, 2]
+    send_range(Dispatch(1, 0, 10, 1, is_behind=is_behind))
+    queues = (settings.SENTINEL_QUEUE_INGEST, settings.SENTINEL_QUEUE_BEHIND)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        lengths = [client.llen(f"sentinel:{settings.SENTINEL_INSTALLATION}:{queue}") for queue in queues]
+        client.delete(*(f"sentinel:{settings.SENTINEL_INSTALLATION}:{queue}" for queue in queues))
+    assert lengths == [not is_behind, is_behind]
 
 
 def test_the_generation_changes_with_a_restart_and_is_unknown_meanwhile(redis_server: RedisServer) -> None:

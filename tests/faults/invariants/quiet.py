@@ -29,18 +29,16 @@ _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_dat
 
 def check(witness: Witness, client: redis.Redis, found: Differences, *, installation: str) -> None:
     """Look for locks, open transactions and queued tasks that stay."""
-    queue = f"sentinel:{installation}:ingest.v1.{installation}"
+    queues = [f"sentinel:{installation}:{name}.v1.{installation}" for name in ("ingest", "ingest-behind")]
     _settle(found, Invariant.NO_LOCK_HELD, "cursor", lambda: witness.rows(_LOCKS, LOCK_CLASS))
     _settle(found, Invariant.NO_IDLE_TRANSACTION, "", lambda: witness.rows(_IDLE))
     if deadlocks := witness.value(_DEADLOCKS):
         found.add(Invariant.NO_DEADLOCK, "transactions that PostgreSQL had to end", count=deadlocks)
-    _settle(found, Invariant.QUEUE_EMPTY, "", lambda: _queued(client, queue))
+    _settle(found, Invariant.QUEUE_EMPTY, "", lambda: _queued(client, queues))
 
 
-def _queued(client: redis.Redis, queue: str) -> list[Any]:
-    """Return what waits in the queue, whatever its priority."""
-    names: Any = client.keys(f"{queue}*")
-    lists: list[Any] = [client.lrange(name, 0, -1) for name in names]
+def _queued(client: redis.Redis, queues: list[str]) -> list[Any]:
+    lists: list[Any] = [client.lrange(name, 0, -1) for name in queues]
     return [task for found in lists for task in found]
 
 
