@@ -8,7 +8,7 @@ from django.conf import settings
 
 # Of so many tasks one may be of a partition that is behind, however many the others have. Ranges of partitions that
 # keep up are short, and there is always another: without a share a backlog would never shrink.
-TURNS = 4
+TURNS = 10
 
 
 class Turns:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import cycle
+from itertools import cycle, islice
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from tests.faults.arena import PARTITIONS, Arena, Arenas
@@ -19,12 +21,16 @@ from tests.faults.witness import Witness
 
 pytestmark = pytest.mark.fault
 
-FLOOD = 20_000
+# What 50,000 a second are in two seconds. All are in the log before the bridge learns of their topic, and so come at
+# once, without a producer that takes the machine from what is measured.
+FLOOD = 100_000
+# Made once each and sent again and again: what is no event has no identity.
+DISTINCT = 200 * len(INVALID)
 KEPT_AN_HOUR = 500
 QUIET_SECONDS = 6.0
 DISCOVERY_SECONDS = 60.0
-# Below half of what is bearable a delay may more than double.
-SHORT_SECONDS = 1.0
+# Twice as long is still no longer than an idle bridge may wait before it looks for records.
+SHORT_SECONDS = 0.25
 _PROJECT = """
     INSERT INTO ingestion_project (slug, name, retention_days, text_policy, keep_embeddings, pseudonymise, pseudonym_key,
                                    dead_letters_per_hour, created_at)
@@ -35,29 +41,39 @@ _TOPIC = """
     INSERT INTO ingestion_topic (name, project_id, receives_http)
     SELECT %s, id, false FROM ingestion_project WHERE slug = 'flooded'
 """
-# The oldest record of a batch came after the last record of the one before.
-_DELAY = """
-    SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY delay) FROM (
-        SELECT extract(epoch FROM pg_xact_commit_timestamp(b.xmin))::float8
-               - lag(b.anchor_timestamp_ms) OVER (PARTITION BY b.cursor_id ORDER BY b.start_offset) / 1000.0 AS delay,
-               b.created_at
-        FROM ingestion_batch b JOIN ingestion_partitioncursor c ON c.id = b.cursor_id WHERE c.topic = %s
-    ) d WHERE created_at BETWEEN to_timestamp(%s) AND to_timestamp(%s)
+_COMMITS = """
+    SELECT c.partition, b.start_offset, b.end_offset, extract(epoch FROM pg_xact_commit_timestamp(b.xmin))::float8
+    FROM ingestion_batch b JOIN ingestion_partitioncursor c ON c.id = b.cursor_id WHERE c.topic = %s
 """
+_BEGAN = """
+    SELECT extract(epoch FROM min(b.created_at))::float8
+    FROM ingestion_batch b JOIN ingestion_partitioncursor c ON c.id = b.cursor_id WHERE c.topic = %s
+"""
+
+
+class Ingested(NamedTuple):
+    """A record: when the log took it, in seconds since 1970, and how long after that its batch was committed."""
+
+    logged_at: float
+    delay_seconds: float
 
 
 def test_row_28_a_flood_of_invalid_records_is_counted_and_delays_no_other_tenant(arenas: Arenas) -> None:
     with arenas.open(row="28", fault="a tenant sends nothing but invalid records") as arena:
-        topic = add_tenant(arena)
+        topic = f"{arena.topic}.flooded"
+        arena.servers.create_topic(topic, partitions=PARTITIONS)
         try:
+            prepare_flood(arena, topic)
             arena.start_load(per_second=500)
-            values = spoiled(arena)
-            began_at = time.time()
+            quiet_from = time.time()
             time.sleep(QUIET_SECONDS)
             with arena.fault() as fault:
-                flood(arena, topic, values)
-            before = arena.witness.value(_DELAY, arena.topic, began_at, fault.began_at)
-            during = arena.witness.value(_DELAY, arena.topic, fault.began_at, fault.back_at)
+                flood(arena, topic)
+            arena.drain()
+            delays = list(ingested(arena))
+            began_at = arena.witness.value(_BEGAN, topic)
+            before = p99(delays, quiet_from, fault.began_at)
+            during = p99(delays, began_at, fault.back_at)
             arena.remarks.append(f"p99 of the other tenant's delay {before:.2f} s, then {during:.2f} s")
             check_flooded(arena, topic)
             arena.finish()
@@ -69,34 +85,45 @@ def test_row_28_a_flood_of_invalid_records_is_counted_and_delays_no_other_tenant
         )[0]
     assert counted == FLOOD
     assert KEPT_AN_HOUR <= kept < 0.1 * FLOOD
-    assert during <= 2 * max(before, SHORT_SECONDS) * arena.slowness
+    assert during <= 2 * max(before, SHORT_SECONDS * arena.slowness)
 
 
-def add_tenant(arena: Arena) -> str:
-    """Add a project with a topic of its own and a small quota; return the topic once the bridge serves it."""
-    topic = f"{arena.topic}.flooded"
-    arena.servers.create_topic(topic, partitions=PARTITIONS)
-    arena.witness.execute(_PROJECT, KEPT_AN_HOUR)
-    arena.witness.execute(_TOPIC, topic)
-    return topic
+def prepare_flood(arena: Arena, topic: str) -> None:
+    """Put the flood into a topic that nobody reads yet."""
+    load = arena.new_load(topic=topic, events=0)
+    load.start()
+    for value in islice(cycle(spoiled(arena)), FLOOD):
+        load.send(value, kind=Kind.INVALID)
+    load.stop()
 
 
 def spoiled(arena: Arena) -> Sequence[bytes]:
     """Return records of which none is an event."""
-    events = arena.load.events_to_come(FLOOD)
+    events = arena.load.events_to_come(DISTINCT)
     # Without a key a record needs a value.
     return [change(event.value) or b"" for change, event in zip(cycle(INVALID.values()), events, strict=False)]
 
 
-def flood(arena: Arena, topic: str, values: Sequence[bytes]) -> None:
-    """Send the records as fast as it goes, and return when all were ingested."""
-    load = arena.new_load(topic=topic, events=0)
-    load.start()
-    for value in values:
-        load.send(value, kind=Kind.INVALID)
-    load.stop()
+def flood(arena: Arena, topic: str) -> None:
+    """Give the topic to a project with a small quota, and return when all of it was ingested."""
+    arena.witness.execute(_PROJECT, KEPT_AN_HOUR)
+    arena.witness.execute(_TOPIC, topic)
     with closing(Witness(arena.database_url, topic=topic)) as witness:
         witness.wait_until_stored(FLOOD, timeout_seconds=DISCOVERY_SECONDS)
+
+
+def ingested(arena: Arena) -> Iterator[Ingested]:
+    """Yield what became of the records of the other tenant."""
+    for partition, start, end, committed_at in arena.witness.rows(_COMMITS, arena.topic):
+        chunk = arena.log.read(arena.topic, partition, start, end, max_bytes=2**30)
+        for record in chunk.records:
+            logged_at = record.timestamp_ms / 1000
+            yield Ingested(logged_at, committed_at - logged_at)
+
+
+def p99(delays: Sequence[Ingested], since: float, until: float) -> float:
+    """Return the 99th percentile of the delays of records that came within this time, in seconds."""
+    return float(np.percentile([item.delay_seconds for item in delays if since <= item.logged_at <= until], 99))
 
 
 def check_flooded(arena: Arena, topic: str) -> None:
