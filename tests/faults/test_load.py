@@ -118,6 +118,16 @@ def test_a_record_that_the_log_lacks_is_noticed(kafka: KafkaBroker, topic: str, 
     assert f"[{partition}]@{offset} is invalid" in found
 
 
+def test_a_record_that_every_reader_skips_is_noticed(kafka: KafkaBroker, topic: str, reference: Reference) -> None:
+    load = sent(kafka, topic, scatter=False)
+    load.stop()
+    reference.advance()
+    fold = next(iter(reference.folds.values()))
+    fold.records -= 1
+    (found,) = load.disagreements(reference)
+    assert found.endswith(f"of which {fold.records} were read")
+
+
 def test_a_series_stays_in_its_partition_unless_scattered(kafka: KafkaBroker, topic: str, reference: Reference) -> None:
     load = sent(kafka, topic, scatter=False)
     load.stop()

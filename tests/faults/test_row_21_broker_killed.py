@@ -14,7 +14,7 @@ pytestmark = pytest.mark.fault
 
 OUTAGES = [
     pytest.param(5.0, 2, id="5s"),
-    pytest.param(30.0, 1, id="30s", marks=pytest.mark.slow),
+    pytest.param(60.0, 1, id="60s", marks=pytest.mark.slow),
 ]
 BOUND_SECONDS = 5.0
 CPU_SHARE_MOST = 0.2

@@ -23,6 +23,9 @@ MAX_CONNECTIONS_GAINED = 3.0
 # Nobody kills these, whatever is done to the servers under them: what leaks shows in a long life.
 WITNESSES = {"steady-bridge": "bridge", "steady-worker": "worker"}
 MEASURED = {*WITNESSES, "steady-worker child"}
+# Of what was to be sent: a producer that falls behind after an outage does not make up for it.
+MIN_SHARE = 0.95
+MAX_SECONDS_PER_FAULT = 15.0
 # By then a process has a slope.
 MIN_MINUTES = (WARM_UP_SECONDS + MIN_SPAN_SECONDS) / 60 + 1
 
@@ -59,6 +62,8 @@ def test_row_40_nothing_is_lost_doubled_or_leaked_in_a_long_storm(arenas: Arenas
             print(slope)
         arena.remarks.append(f"{chaos.injected.total()} faults of {len(chaos.injected)} kinds")
         arena.finish(drain_seconds=DRAIN_SECONDS)
+    assert arena.load.acknowledged >= MIN_SHARE * per_second * minutes * 60
+    assert chaos.injected.total() >= minutes * 60 / MAX_SECONDS_PER_FAULT
     slopes = growth.median_slopes()
     assert slopes.keys() >= MEASURED or minutes < MIN_MINUTES, slopes
     for slope in slopes.values():
