@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ingestion.cursor import BUSY
 from ingestion.models import HaltReason, PartitionCursor
-from ingestion.suspicion import Suspicion, after_death, is_harmless
+from ingestion.suspicion import Suspicion, after_death, is_harmless, is_striking
 
 # With the time of the range itself, what a killed worker had not begun is ingested within five seconds.
 NOT_STARTED_SECONDS = 4.0
@@ -128,7 +128,8 @@ def _died(cursor: PartitionCursor, *, lock_free_seconds: float) -> Decision:
     suspicion = after_death(cursor)
     if suspicion.is_hopeless:
         return Decision(Action.HALT, Because.DIED_ON_ONE_RECORD, suspicion, HaltReason.UNEXPLAINED_DEATHS)
-    if suspicion.may_set_aside:
+    # What was seen before says nothing about this death.
+    if suspicion.may_set_aside and is_striking(cursor):
         if cursor.condemned_offset == cursor.next_offset and suspicion.kills_unread:
             return Decision(Action.HALT, Because.DIED_ON_ONE_RECORD, suspicion, HaltReason.POISONED_BUILD)
         return Decision(Action.SET_ASIDE, Because.DIED_ON_ONE_RECORD, suspicion)

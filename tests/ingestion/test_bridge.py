@@ -20,6 +20,7 @@ from django.db.models import F
 from ingestion import cursor as cursors
 from ingestion.bridge import Bridge, BridgeLimits
 from ingestion.cursor import Dispatch
+from ingestion.dispatch import DEATH_REPORT_SECONDS
 from ingestion.log.base import LogUnavailable, NewRecord, PartitionId
 from ingestion.log.postgres import PostgresLog, append_now, create_topics
 from ingestion.membership import Alone
@@ -161,6 +162,16 @@ def play_an_innocent_death(bench: Bench) -> None:
     bench.commit(bench.next())
 
 
+def play_until_alone(bench: Bench) -> Dispatch:
+    """Append two records, the second of which kills, and return the range that holds it alone: its build is proven."""
+    bench.append(2)
+    for _ in range(2):
+        bench.die(bench.next(), signal.SIGKILL)
+    alone = bench.commit(bench.next())
+    assert alone is not None
+    return alone
+
+
 def test_where_innocent_records_die_too_being_killed_sets_no_record_aside(bench: Bench) -> None:
     play_an_innocent_death(bench)
     bench.append(90)
@@ -168,6 +179,25 @@ def test_where_innocent_records_die_too_being_killed_sets_no_record_aside(bench:
     cursor = bench.cursor
     assert cursor.condemned_offset is None
     assert (cursor.next_offset, cursor.halted_because) == (71, HaltReason.UNEXPLAINED_DEATHS)
+
+
+def let_the_report_be_overdue(bench: Bench) -> None:
+    assert bench.step() is None  # sees the lock free, and waits
+    time.sleep(DEATH_REPORT_SECONDS)
+
+
+def test_a_death_that_nobody_saw_condemns_no_record_that_was_killed_three_times_before(bench: Bench) -> None:
+    play_an_innocent_death(bench)
+    left_alone = play_until_alone(bench)
+    for _ in range(3):
+        bench.die(left_alone, signal.SIGKILL)
+        left_alone = bench.next()
+    bench.die(left_alone, None)
+    assert bench.cursor.lone_strikes == 3
+    let_the_report_be_overdue(bench)
+    again = bench.next()
+    assert (again.start, again.end) == (left_alone.start, left_alone.end)
+    assert (bench.cursor.condemned_offset, bench.cursor.lone_deaths) == (None, 1)
 
 
 def test_where_innocent_records_die_too_a_crash_of_its_own_still_sets_a_record_aside(bench: Bench) -> None:

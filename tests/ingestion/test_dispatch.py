@@ -147,6 +147,15 @@ def test_a_record_that_has_killed_three_workers_alone_is_set_aside() -> None:
     assert decision(alone).action is Action.SET_ASIDE
 
 
+@pytest.mark.parametrize("strikes", [3, 8])
+def test_a_death_that_nobody_saw_sets_no_record_aside_however_many_were_seen_before(strikes: int) -> None:
+    alone = died(None, suspected_build="b1", lone_strikes=strikes, strikes=9)
+    alone.dispatched_end = 11
+    found = decision(alone, lock_free_seconds=2)
+    assert found.action is Action.DISPATCH
+    assert (found.suspicion.lone_strikes, found.suspicion.lone_deaths) == (strikes, 1)
+
+
 def test_a_record_that_kills_although_it_is_not_decoded_halts_the_partition() -> None:
     alone = died(signal.SIGSEGV, suspected_build="b1", lone_strikes=5, strikes=12, condemned_offset=10)
     alone.dispatched_end = 11
