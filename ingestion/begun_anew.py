@@ -6,5 +6,6 @@ from __future__ import annotations
 BEGUN_ANEW = """
     ended_attempt = attempt, started_at = NULL, phase = '', retry_at = NULL, range_since = NULL, dispatches = 0,
     unstarted = 0, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
-    suspect_end = NULL, suspected_at = NULL, suspected_build = '', strikes = 0, lone_strikes = 0, lone_deaths = 0
+    suspect_end = NULL, suspected_at = NULL, suspected_build = '', strikes = 0, lone_strikes = 0, lone_doubts = 0,
+    lone_deaths = 0
 """

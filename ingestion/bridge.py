@@ -36,7 +36,7 @@ from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
 from ingestion.open_transactions import OpenTransactions
-from ingestion.suspicion import DOUBTFUL_SIGNALS, INNOCENCE_SECONDS, Suspicion, range_end
+from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
 
@@ -275,10 +275,10 @@ def _proven(row: PartitionCursor, decision: Decision) -> Decision:
     """Return what to do about a record that has killed often enough: set it aside only if nothing else may be to blame."""
     if not cursors.build_has_proved_itself(row):
         return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD)
-    is_doubtful = row.death_signal in DOUBTFUL_SIGNALS and row.condemned_offset != row.next_offset
-    if not is_doubtful or not cursors.innocents_have_died(within_seconds=INNOCENCE_SECONDS):
-        return decision
     assert decision.suspicion is not None
+    is_certain = decision.suspicion.is_beyond_doubt or row.condemned_offset == row.next_offset
+    if is_certain or not cursors.innocents_have_died(within_seconds=INNOCENCE_SECONDS):
+        return decision
     if decision.suspicion.is_doubtful:
         return replace(decision, action=Action.HALT, halt=HaltReason.UNEXPLAINED_DEATHS)
     return replace(decision, action=Action.DISPATCH)

@@ -55,7 +55,7 @@ _DISPATCH = """
         backend_pid = NULL, backend_start = NULL, death_signal = NULL,
         log_end = greatest(log_end, %(end)s), log_end_at = now(),
         suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = %(lone_strikes)s,
-        lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,
+        lone_doubts = %(lone_doubts)s, lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,
         suspected_at = CASE WHEN %(suspect_end)s IS NULL THEN NULL ELSE coalesce(suspected_at, now()) END,
         condemned_offset = CASE WHEN %(condemn)s THEN next_offset ELSE condemned_offset END,
         last_error = coalesce(%(death)s, last_error)
@@ -277,7 +277,8 @@ _ADVANCE = """
     SET next_offset = %(next_offset)s, ended_attempt = attempt, retry_at = NULL,
         last_error = '', phase = '', progressed_at = now(), stage_batches = %(stage_batches)s,
         watermark = %(watermark)s, started_at = NULL, backend_pid = NULL, backend_start = NULL, death_signal = NULL,
-        suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = 0, lone_deaths = 0,
+        suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = 0, lone_doubts = 0,
+        lone_deaths = 0,
         suspected_at = CASE WHEN %(suspect_end)s IS NULL THEN NULL ELSE suspected_at END,
         suspected_build = CASE WHEN %(suspect_end)s IS NULL THEN '' ELSE suspected_build END,
         spared_at = CASE WHEN ingestion_partitioncursor.strikes > 0 AND condemned_offset IS NULL AND %(suspect_end)s IS NULL

@@ -41,12 +41,20 @@ class Suspicion:
     suspect_end: int | None = None
     strikes: int = 0
     lone_strikes: int = 0
+    lone_doubts: int = 0
     lone_deaths: int = 0
     build: str = ""
 
     @classmethod
     def of(cls, cursor: PartitionCursor) -> Suspicion:
-        return cls(cursor.suspect_end, cursor.strikes, cursor.lone_strikes, cursor.lone_deaths, cursor.suspected_build)
+        return cls(
+            suspect_end=cursor.suspect_end,
+            strikes=cursor.strikes,
+            lone_strikes=cursor.lone_strikes,
+            lone_doubts=cursor.lone_doubts,
+            lone_deaths=cursor.lone_deaths,
+            build=cursor.suspected_build,
+        )
 
     @property
     def may_set_aside(self) -> bool:
@@ -54,8 +62,13 @@ class Suspicion:
         return self.lone_strikes >= STRIKES_TO_SET_ASIDE
 
     @property
+    def is_beyond_doubt(self) -> bool:
+        """Tell whether that holds without the deaths that say little where workers die on innocent records, too."""
+        return self.lone_strikes - self.lone_doubts >= STRIKES_TO_SET_ASIDE
+
+    @property
     def is_doubtful(self) -> bool:
-        """Tell whether doubtful deaths are so many that a person has to look."""
+        """Tell whether deaths that include doubtful ones are so many that a person has to look."""
         return self.lone_strikes >= DOUBTFUL_STRIKES_TO_HALT
 
     @property
@@ -93,6 +106,7 @@ def after_death(cursor: PartitionCursor) -> Suspicion:
         suspect_end=cursor.dispatched_end,
         strikes=known.strikes + 1,
         lone_strikes=known.lone_strikes + (alone and seen),
+        lone_doubts=known.lone_doubts + (alone and seen and cursor.death_signal in DOUBTFUL_SIGNALS),
         lone_deaths=known.lone_deaths + (alone and not seen),
         build=known.build,
     )

@@ -73,8 +73,8 @@ class PartitionCursorAdmin(RecordAdmin):
             "phase", "worker", "build", "backend_pid", "backend_start", "stage_batches",
         ]}),
         ("After a worker died", {"fields": [
-            "death_signal", "suspect_end", "suspected_at", "suspected_build", "strikes", "lone_strikes", "lone_deaths",
-            "condemned_offset",
+            "death_signal", "suspect_end", "suspected_at", "suspected_build", "strikes", "lone_strikes", "lone_doubts",
+            "lone_deaths", "condemned_offset",
         ]}),
         ("Decisions", {"fields": [
             "halted_because", "halted_reason", "halted_at", "trusted_batch_id", "accepted_build", "closed_at",

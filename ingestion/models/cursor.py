@@ -74,6 +74,9 @@ class PartitionCursor(models.Model):
     lone_strikes = models.PositiveSmallIntegerField(
         default=0, help_text="Deaths by a signal that a record can cause, on the one record at next_offset."
     )
+    lone_doubts = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many of those were SIGKILL, which the kernel sends to anybody."
+    )
     lone_deaths = models.PositiveSmallIntegerField(
         default=0, help_text="Deaths that nobody saw the cause of, on the one record at next_offset."
     )

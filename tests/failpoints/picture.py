@@ -119,7 +119,8 @@ def check_settled(cursor_id: int) -> None:
     )
     assert all(before[1] == after[0] for before, after in pairwise([(0, 0), *ranges, (end, end)])), ranges
     assert (cursor.next_offset, cursor.ended_attempt, cursor.started_at) == (end, cursor.attempt, None)
-    assert (cursor.suspect_end, cursor.strikes, cursor.lone_strikes, cursor.lone_deaths) == (None, 0, 0, 0)
+    assert (cursor.suspect_end, cursor.strikes) == (None, 0)
+    assert (cursor.lone_strikes, cursor.lone_doubts, cursor.lone_deaths) == (0, 0, 0)
     assert (cursor.condemned_offset, cursor.halted_reason, cursor.closed_at) == (None, "", None)
     assert cursor_id not in cursors.held_locks()
     cached = cached_state(cursor_id)

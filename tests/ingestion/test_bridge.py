@@ -189,6 +189,21 @@ def let_the_report_be_overdue(bench: Bench) -> None:
 def test_a_death_that_nobody_saw_condemns_no_record_that_was_killed_three_times_before(bench: Bench) -> None:
     play_an_innocent_death(bench)
     left_alone = play_until_alone(bench)
+@pytest.mark.parametrize("order", [(9, 9, 11, 11), (11, 9, 11, 9)])
+def test_where_innocent_records_die_too_being_killed_counts_towards_no_crash(
+    bench: Bench, order: tuple[int, ...]
+) -> None:
+    play_an_innocent_death(bench)
+    alone = play_until_alone(bench)
+    for number in order:
+        bench.die(alone, number)
+        alone = bench.next()
+        assert bench.cursor.condemned_offset is None
+    bench.die(alone, signal.SIGSEGV)
+    bench.next()
+    assert bench.cursor.condemned_offset == alone.start
+
+
     for _ in range(3):
         bench.die(left_alone, signal.SIGKILL)
         left_alone = bench.next()

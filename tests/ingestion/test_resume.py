@@ -24,7 +24,8 @@ def halted(because: HaltReason | str, **values: Any) -> PartitionCursor:
         "cluster_id": "c", "topic_id": "t", "topic": "llm.telemetry", "next_offset": 70, "attempt": 9,
         "ended_attempt": 8, "dispatches": 4, "dispatched_at": NOW, "range_since": NOW, "started_at": NOW,
         "last_error": "busy", "retry_at": NOW, "death_signal": 11, "build": "0.2.0+abc", "suspect_end": 71,
-        "suspected_at": NOW, "suspected_build": "0.2.0+abc", "strikes": 6, "lone_strikes": 3, "lone_deaths": 2,
+        "suspected_at": NOW, "suspected_build": "0.2.0+abc", "strikes": 6, "lone_strikes": 3, "lone_doubts": 1,
+        "lone_deaths": 2,
         "halted_because": str(because), "halted_reason": "for a test", "halted_at": NOW,
     }  # fmt: skip
     project = Project.objects.get(slug="default")
@@ -42,7 +43,7 @@ def test_resuming_forgets_the_halt_the_attempt_and_the_suspicion(because: HaltRe
     cursor.refresh_from_db()
     assert (cursor.halted_because, cursor.halted_reason, cursor.halted_at) == ("", "", None)
     assert (cursor.suspect_end, cursor.suspected_at, cursor.suspected_build) == (None, None, "")
-    assert (cursor.strikes, cursor.lone_strikes, cursor.lone_deaths) == (0, 0, 0)
+    assert (cursor.strikes, cursor.lone_strikes, cursor.lone_doubts, cursor.lone_deaths) == (0, 0, 0, 0)
     assert (cursor.retry_at, cursor.death_signal, cursor.last_error, cursor.started_at) == (None, None, "", None)
     assert (cursor.dispatches, cursor.range_since, cursor.ended_attempt) == (0, None, cursor.attempt)
     assert (cursor.next_offset, cursor.condemned_offset) == (70, None)

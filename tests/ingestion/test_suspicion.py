@@ -80,4 +80,17 @@ def test_another_build_is_tried_from_the_start() -> None:
         lone_strikes=2,
         death_signal=signal.SIGKILL,
     )
-    assert after_death(cursor) == Suspicion(suspect_end=11, strikes=1, lone_strikes=1, build="b2")
+    assert after_death(cursor) == Suspicion(suspect_end=11, strikes=1, lone_strikes=1, lone_doubts=1, build="b2")
+
+
+def test_what_the_kernel_may_send_to_anybody_is_counted_apart() -> None:
+    cursor = PartitionCursor(
+        next_offset=10, dispatched_end=11, build="b1", suspected_build="b1", lone_strikes=2, lone_doubts=1
+    )
+    cursor.death_signal = signal.SIGKILL
+    assert after_death(cursor) == Suspicion(suspect_end=11, strikes=1, lone_strikes=3, lone_doubts=2, build="b1")
+    cursor.death_signal = signal.SIGSEGV
+    found = after_death(cursor)
+    assert found == Suspicion(suspect_end=11, strikes=1, lone_strikes=3, lone_doubts=1, build="b1")
+    assert found.may_set_aside
+    assert not found.is_beyond_doubt
