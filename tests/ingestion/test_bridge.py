@@ -181,14 +181,6 @@ def test_where_innocent_records_die_too_being_killed_sets_no_record_aside(bench:
     assert (cursor.next_offset, cursor.halted_because) == (71, HaltReason.UNEXPLAINED_DEATHS)
 
 
-def let_the_report_be_overdue(bench: Bench) -> None:
-    assert bench.step() is None  # sees the lock free, and waits
-    time.sleep(DEATH_REPORT_SECONDS)
-
-
-def test_a_death_that_nobody_saw_condemns_no_record_that_was_killed_three_times_before(bench: Bench) -> None:
-    play_an_innocent_death(bench)
-    left_alone = play_until_alone(bench)
 @pytest.mark.parametrize("order", [(9, 9, 11, 11), (11, 9, 11, 9)])
 def test_where_innocent_records_die_too_being_killed_counts_towards_no_crash(
     bench: Bench, order: tuple[int, ...]
@@ -204,6 +196,14 @@ def test_where_innocent_records_die_too_being_killed_counts_towards_no_crash(
     assert bench.cursor.condemned_offset == alone.start
 
 
+def let_the_report_be_overdue(bench: Bench) -> None:
+    assert bench.step() is None  # sees the lock free, and waits
+    time.sleep(DEATH_REPORT_SECONDS)
+
+
+def test_a_death_that_nobody_saw_condemns_no_record_that_was_killed_three_times_before(bench: Bench) -> None:
+    play_an_innocent_death(bench)
+    left_alone = play_until_alone(bench)
     for _ in range(3):
         bench.die(left_alone, signal.SIGKILL)
         left_alone = bench.next()
