@@ -32,10 +32,11 @@ from ingestion.dispatch import Action, Because, Decision, decide
 from ingestion.ends import EndReader, Ends
 from ingestion.failpoint import failpoint
 from ingestion.gaps import record_gap
+from ingestion.held_up import remember_held_up
 from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
-from ingestion.open_transactions import OpenTransactions
+from ingestion.open_transactions import OPEN_SECONDS, OpenTransactions
 from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ class BridgeLimits:
     discovery_seconds: float = DISCOVERY_SECONDS
     stalled_seconds: float = STALLED_SECONDS
     beyond_end_seconds: float = BEYOND_END_SECONDS
+    transaction_open_seconds: float = OPEN_SECONDS
 
 
 class Bridge:
@@ -83,7 +85,7 @@ class Bridge:
         self._limits = limits
         self._alarms = Alarms(stalled_seconds=limits.stalled_seconds, beyond_end_seconds=limits.beyond_end_seconds)
         self._days = DayAlarm()
-        self._transactions = OpenTransactions(log)
+        self._transactions = OpenTransactions(log, open_seconds=limits.transaction_open_seconds)
         self._discovered_at = float("-inf")
         self._generation: str | None = None
         self._active: set[int] = set()
@@ -107,7 +109,9 @@ class Bridge:
             return False
         failpoint("after_ends")
         self._alarms.look(rows, ends.seen)
-        self._transactions.look(ends.known)
+        held_up = self._transactions.look(ends.known)
+        if held_up is not None:
+            remember_held_up(rows, held_up, ends=ends.known)
         dispatched = self._serve(rows, ends.known)
         self._membership.report({_key(row): row.next_offset for row in rows})
         idle = all(_end(row, ends.known) <= row.next_offset for row in rows if not row.halted_reason)

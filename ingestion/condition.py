@@ -103,6 +103,9 @@ class CursorRow:
     closed_at: datetime | None
     log_end: int
     log_end_at: datetime | None
+    held_up_since: datetime | None
+    held_up_offset: int | None
+    held_up_end: int | None
     progressed_at: datetime
     created_at: datetime
 
@@ -120,7 +123,8 @@ class Condition:
     """How one partition does. `lag` is in records, as of `lag_at`; None is never.
 
     `stalled_seconds`: for how long nothing was committed although the log has more. `unseen_seconds`: for how long
-    nobody has seen the end of the log; 0 where it is not in use.
+    nobody has seen the end of the log; 0 where it is not in use. `held_up_seconds`: for how long a producer's open
+    transaction has hidden records, which count as lag.
     """
 
     cursor_id: int
@@ -134,6 +138,7 @@ class Condition:
     since: datetime
     stalled_seconds: float
     unseen_seconds: float
+    held_up_seconds: float
     why: str
     halted_because: str
     strikes: int
@@ -172,8 +177,10 @@ def condition_of(cursor: CursorRow, *, now: datetime, in_use: bool = True) -> Co
     finding = (
         _resting(cursor)
         or (_unseen(cursor, now=now) if in_use else _left_behind(cursor, lag=lag))
+        or (_held_up(cursor) if not lag else None)
         or _moving(cursor, lag=lag, now=now)
     )
+    held_up_seconds = _held_up_seconds(cursor, now=now)
     return Condition(
         cursor_id=cursor.id,
         project_id=cursor.project_id,
@@ -181,13 +188,12 @@ def condition_of(cursor: CursorRow, *, now: datetime, in_use: bool = True) -> Co
         partition=cursor.partition,
         next_offset=cursor.next_offset,
         state=finding.state,
-        lag=lag,
+        lag=max(lag, (cursor.held_up_end or 0) - cursor.next_offset) if held_up_seconds else lag,
         lag_at=cursor.log_end_at,
         since=finding.since,
-        stalled_seconds=max((now - _standing_since(cursor)).total_seconds(), 0.0)
-        if lag and not _is_new(cursor)
-        else 0.0,
+        stalled_seconds=_stalled_seconds(cursor, now=now) if lag else held_up_seconds,
         unseen_seconds=max((now - _seen_at(cursor)).total_seconds(), 0.0) if in_use and not cursor.closed_at else 0.0,
+        held_up_seconds=held_up_seconds,
         why=finding.why,
         halted_because=cursor.halted_because,
         strikes=cursor.strikes,
@@ -228,6 +234,33 @@ def _left_behind(cursor: CursorRow, *, lag: int) -> _Finding:
         return _Finding(State.IDLE, _seen_at(cursor), "its log is not in use; all that it held is ingested")
     why = "its log is not in use any more, and holds records that were not ingested"
     return _Finding(State.STUCK, _seen_at(cursor), why, Runbook.LOG_UNSEEN)
+
+
+def _held_up(cursor: CursorRow) -> _Finding | None:
+    """Return that what was written cannot be read, whatever the partition would do with it."""
+    if not _is_held_up(cursor):
+        return None
+    assert cursor.held_up_since is not None
+    why = (
+        "a producer's open transaction hides what was written "
+        f"from offset {cursor.held_up_offset} to {cursor.held_up_end}"
+    )
+    return _Finding(State.STUCK, cursor.held_up_since, why, Runbook.TRANSACTION_OPEN)
+
+
+def _is_held_up(cursor: CursorRow) -> bool:
+    """Tell whether a transaction that somebody saw open still is: where it ends, the end of the log moves on."""
+    return cursor.held_up_offset is not None and cursor.log_end <= cursor.held_up_offset and not cursor.closed_at
+
+
+def _held_up_seconds(cursor: CursorRow, *, now: datetime) -> float:
+    if cursor.held_up_since is None or not _is_held_up(cursor):
+        return 0.0
+    return max((now - cursor.held_up_since).total_seconds(), 0.0)
+
+
+def _stalled_seconds(cursor: CursorRow, *, now: datetime) -> float:
+    return 0.0 if _is_new(cursor) else max((now - _standing_since(cursor)).total_seconds(), 0.0)
 
 
 def _moving(cursor: CursorRow, *, lag: int, now: datetime) -> _Finding:

@@ -113,6 +113,7 @@ def _samples(figures: Figures | None) -> Mapping[metrics.ReadGauge, Samples]:
         metrics.PARTITION_LAG: _by_place(found, lambda item: item.lag),
         metrics.PARTITION_STALLED_SECONDS: _by_place(found, lambda item: item.stalled_seconds),
         metrics.PARTITION_UNSEEN_SECONDS: _by_place(found, lambda item: item.unseen_seconds),
+        metrics.PARTITION_HELD_UP_SECONDS: _by_place(found, lambda item: item.held_up_seconds),
         metrics.PARTITION_STRIKES: _by_place(found, lambda item: item.strikes),
         metrics.GAPS: {(reason.value,): found.gaps.get(reason, (0, 0))[0] for reason in GapReason},
         metrics.GAP_OFFSETS: {(reason.value,): found.gaps.get(reason, (0, 0))[1] for reason in GapReason},

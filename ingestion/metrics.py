@@ -186,6 +186,11 @@ PARTITION_UNSEEN_SECONDS = ReadGauge(
     "Time since a bridge or a worker saw the end of the partition's log (seconds).",
     PARTITION_LABELS,
 )
+PARTITION_HELD_UP_SECONDS = ReadGauge(
+    "sentinel_partition_held_up_seconds",
+    "Time for which a producer's open transaction has hidden records, once that is long; else 0 (seconds).",
+    PARTITION_LABELS,
+)
 PARTITION_STRIKES = ReadGauge(
     "sentinel_partition_strikes",
     "Deaths of workers that are held against the partition's next records (deaths).",

@@ -8,7 +8,8 @@ that a committed end would show.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -21,6 +22,16 @@ logger = structlog.get_logger(__name__)
 # Kafka aborts a transaction after 60 s by default (`transaction.timeout.ms` of its producer).
 OPEN_SECONDS = 90.0
 LOOK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """Records of [offset, end) of a partition were written and cannot be read; nothing has changed for `seconds`."""
+
+    offset: int
+    end: int
+    seconds: float
+    is_overdue: bool
 
 
 class OpenTransactions:
@@ -41,28 +52,29 @@ class OpenTransactions:
         self._looked_at = float("-inf")
         self._sights: dict[Key, Standstill] = {}
 
-    def look(self, ends: Mapping[Key, int]) -> Collection[Key]:
-        """Log an error for each partition whose end has stood below what was written for too long; return these."""
+    def look(self, ends: Mapping[Key, int]) -> Mapping[Key, HeldUp] | None:
+        """Return the partitions whose end lies below what was written, and log an error for those overdue.
+
+        None where it is not time to look yet, or the log does not tell.
+        """
         now = self._clock()
         if now - self._looked_at < self._look_seconds or not ends:
-            return ()
+            return None
         self._looked_at = now
         try:
             written = self._log.written_offsets(list(ends))
         except LogUnavailable:
-            return ()  # The bridge says so when it asks for the ends.
-        held_up = {key for key, end in ends.items() if written.get(key, end) > end}
-        self._sights = {key: self._sight(key, ends[key]) for key in held_up}
-        return [key for key in sorted(held_up) if self._say(key, written[key])]
+            return None  # The bridge says so when it asks for the ends.
+        held_up = sorted(key for key, end in ends.items() if written.get(key, end) > end)
+        self._sights = {key: self._sight(key, ends[key], now=now) for key in held_up}
+        return {key: self._found(key, written[key], now=now) for key in held_up}
 
-    def _sight(self, key: Key, end: int) -> Standstill:
+    def _sight(self, key: Key, end: int, *, now: float) -> Standstill:
         known = self._sights.get(key)
-        return known if known is not None and known.offset == end else Standstill(end, self._clock())
+        return known if known is not None and known.offset == end else Standstill(end, now)
 
-    def _say(self, key: Key, written: int) -> bool:
-        sight, now = self._sights[key], self._clock()
-        if not sight.has_lasted(now, self._open_seconds):
-            return False
+    def _found(self, key: Key, written: int, *, now: float) -> HeldUp:
+        sight = self._sights[key]
         if sight.is_due(now, after_seconds=self._open_seconds):
             logger.error(
                 "partition.transaction_open",
@@ -71,4 +83,5 @@ class OpenTransactions:
                 held_up=written - sight.offset,
                 seconds=round(now - sight.since),
             )
-        return True
+        is_overdue = sight.has_lasted(now, self._open_seconds)
+        return HeldUp(sight.offset, written, now - sight.since, is_overdue)

@@ -67,7 +67,10 @@ class PartitionCursorAdmin(RecordAdmin):
     actions = ["resume_halted"]
     fieldsets = [
         (None, {"fields": ["partition_name", "state", "since", "why", "what_to_do", "lag", "next_shown", "related"]}),
-        ("Progress", {"fields": ["progressed_at", "watermark", "log_end", "log_end_at", "last_error", "retry_at"]}),
+        ("Progress", {"fields": [
+            "progressed_at", "watermark", "log_end", "log_end_at", "held_up_since", "held_up_offset", "held_up_end",
+            "last_error", "retry_at",
+        ]}),
         ("Current range", {"fields": [
             "dispatched_end", "range_since", "dispatched_at", "dispatches", "attempt", "ended_attempt", "started_at",
             "phase", "worker", "build", "backend_pid", "backend_start", "stage_batches",

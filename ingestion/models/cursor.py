@@ -100,6 +100,11 @@ class PartitionCursor(models.Model):
     # The log's end as a bridge or worker last saw it: what people see of the lag needs no broker.
     log_end = models.BigIntegerField(default=0)
     log_end_at = models.DateTimeField(null=True)
+    # A producer's transaction that stays open hides what was written from there on, whoever wrote it
+    # (`ingestion.open_transactions`). True as long as `log_end` has not passed the offset.
+    held_up_since = models.DateTimeField(null=True, help_text="Since when an open transaction hides records.")
+    held_up_offset = models.BigIntegerField(null=True, help_text="The first offset that an open transaction hides.")
+    held_up_end = models.BigIntegerField(null=True, help_text="Behind the last record that was written by then.")
 
     stage_batches = models.PositiveSmallIntegerField(
         default=0,

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +21,7 @@ from ingestion import cursor as cursors
 from ingestion.bridge import Bridge, BridgeLimits
 from ingestion.cursor import Dispatch
 from ingestion.dispatch import DEATH_REPORT_SECONDS
-from ingestion.log.base import LogUnavailable, NewRecord, PartitionId
+from ingestion.log.base import Log, LogUnavailable, NewRecord, PartitionId
 from ingestion.log.postgres import PostgresLog, append_now, create_topics
 from ingestion.membership import Alone
 from ingestion.models import Batch, Gap, GapReason, HaltReason, InboxPartition, PartitionCursor, Project, Topic
@@ -42,9 +42,16 @@ class Bench:
         self.sent: list[Dispatch] = []
         self.bridge = self.new_bridge(beyond_end_seconds=beyond_end_seconds)
 
-    def new_bridge(self, *, beyond_end_seconds: float = 60.0, discovery_seconds: float = 0.0) -> Bridge:
+    def new_bridge(
+        self,
+        *,
+        log: Log | None = None,
+        beyond_end_seconds: float = 60.0,
+        discovery_seconds: float = 0.0,
+        transaction_open_seconds: float = 90.0,
+    ) -> Bridge:
         return Bridge(
-            log=PostgresLog(),
+            log=log or PostgresLog(),
             membership=Alone(),
             send=self.sent.append,
             broker_generation=lambda: "the same",
@@ -53,6 +60,7 @@ class Bench:
                 hard_limit_seconds=60,
                 discovery_seconds=discovery_seconds,
                 beyond_end_seconds=beyond_end_seconds,
+                transaction_open_seconds=transaction_open_seconds,
             ),
         )
 
@@ -449,3 +457,78 @@ def test_the_bridge_keeps_off_rows_that_a_worker_is_about_to_lock(bench: Bench) 
     assert cursors.start_attempt(bench.next(), build="b1") is not None
     cursors.remember_ends({bench.cursor.pk: 15})
     assert bench.cursor.log_end == 10
+
+
+class HidingLog(PostgresLog):
+    """A log in which `hidden` more records were written to every partition than can be read."""
+
+    hidden = 0
+
+    def written_offsets(self, partitions: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return {key: end + self.hidden for key, end in self.end_offsets(partitions).items()}
+
+
+class Hiding:
+    """Bridges on a partition that an open transaction holds up; each looks at once, and forgets what others saw."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.log = HidingLog()
+        bench.append(10)
+        bench.commit(bench.next())
+
+    def look(self, *, open_seconds: float = 90.0) -> tuple[bool, int | None, int | None]:
+        """Let a new bridge look; return whether the cursor is held up, at which offset, and up to which."""
+        self.bench.new_bridge(log=self.log, transaction_open_seconds=open_seconds).step()
+        cursor = self.bench.cursor
+        return cursor.held_up_since is not None, cursor.held_up_offset, cursor.held_up_end
+
+
+@pytest.fixture
+def hiding(bench: Bench) -> Hiding:
+    return Hiding(bench)
+
+
+def test_a_transaction_that_stays_open_is_kept_on_the_cursor_for_people_who_look(hiding: Hiding) -> None:
+    hiding.log.hidden = 3
+    assert hiding.look() == (False, None, None)
+    assert hiding.look(open_seconds=0) == (True, 10, 13)
+
+
+def test_a_bridge_that_has_just_started_keeps_since_when_a_partition_is_held_up(hiding: Hiding) -> None:
+    hiding.log.hidden = 3
+    hiding.look(open_seconds=0)
+    since = hiding.bench.cursor.held_up_since
+    hiding.log.hidden = 5
+    assert hiding.look() == (True, 10, 13)
+    assert hiding.look(open_seconds=0) == (True, 10, 15)
+    assert hiding.bench.cursor.held_up_since == since
+
+
+@pytest.mark.parametrize("hidden", [0, 2])
+def test_a_transaction_that_ends_clears_itself_even_if_another_begins(hiding: Hiding, hidden: int) -> None:
+    hiding.log.hidden = 3
+    hiding.look(open_seconds=0)
+    hiding.bench.append(4)
+    hiding.log.hidden = hidden
+    assert hiding.look() == (False, None, None)
+
+
+def test_the_next_transaction_is_counted_from_its_own_beginning(hiding: Hiding) -> None:
+    hiding.log.hidden = 3
+    hiding.look(open_seconds=0)
+    first = hiding.bench.cursor.held_up_since
+    hiding.bench.append(4)
+    assert hiding.look(open_seconds=0) == (True, 14, 17)
+    second = hiding.bench.cursor.held_up_since
+    assert first is not None
+    assert second is not None
+    assert second > first
+
+
+def test_a_row_that_a_worker_holds_does_not_hold_the_bridge_up(hiding: Hiding) -> None:
+    hiding.log.hidden = 3
+    with closing(connection.copy()) as worker, worker.cursor() as sql:
+        sql.execute("BEGIN; SELECT FROM ingestion_partitioncursor WHERE id = %s FOR UPDATE", [hiding.bench.cursor.pk])
+        assert hiding.look(open_seconds=0) == (False, None, None)
+    assert hiding.look(open_seconds=0) == (True, 10, 13)

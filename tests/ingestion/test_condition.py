@@ -32,7 +32,7 @@ UP_TO_DATE = CursorRow(
     dispatched_at=ago(3_600), range_since=None, started_at=None, phase="", retry_at=None, last_error="",
     suspect_end=None, suspected_at=None, strikes=0, lone_strikes=0, lone_deaths=0, condemned_offset=None,
     halted_because="", halted_reason="", halted_at=None, closed_at=None, log_end=100, log_end_at=ago(1),
-    progressed_at=ago(3_600), created_at=ago(7_200),
+    held_up_since=None, held_up_offset=None, held_up_end=None, progressed_at=ago(3_600), created_at=ago(7_200),
 )  # fmt: skip
 
 
@@ -156,6 +156,32 @@ def test_where_nobody_sees_the_end_of_the_log_the_lag_is_not_believed(lag: int) 
     assert found.why == (
         "nobody has seen the end of its log for 25 s: no bridge runs, or the log does not answer"
     )  # fmt: skip
+
+
+HELD_UP = {"held_up_since": ago(95), "held_up_offset": 100, "held_up_end": 112}
+
+
+def test_records_behind_an_open_transaction_are_lag_and_the_partition_is_stuck() -> None:
+    found = condition(**HELD_UP)
+    assert (found.state, found.runbook, found.since) == (State.STUCK, Runbook.TRANSACTION_OPEN, ago(95))
+    assert found.why == "a producer's open transaction hides what was written from offset 100 to 112"
+    assert (found.lag, found.stalled_seconds, found.held_up_seconds) == (12, 95.0, 95.0)
+
+
+def test_a_transaction_that_has_ended_holds_nothing_up_although_nobody_has_said_so_yet() -> None:
+    found = condition(**HELD_UP, log_end=113)
+    assert (found.state, found.lag, found.held_up_seconds) == (State.WORKING, 13, 0.0)
+
+
+def test_while_there_is_something_to_read_before_an_open_transaction_that_is_what_matters() -> None:
+    moving = started(seconds=2, next_offset=90, log_end=100, **HELD_UP)
+    assert (moving.state, moving.lag, moving.held_up_seconds) == (State.WORKING, 22, 95.0)
+    standing = sent(seconds=75, next_offset=90, log_end=100, dispatches=5, **HELD_UP)
+    assert (standing.state, standing.runbook) == (State.STUCK, Runbook.WAITING_FOR_WORKERS)
+
+
+def test_a_halt_says_more_than_an_open_transaction() -> None:
+    assert condition(**HELD_UP, halted_reason="x", halted_at=ago(9)).state is State.HALTED
 
 
 def test_a_log_that_is_not_in_use_any_more_rests_unless_it_holds_records() -> None:

@@ -58,6 +58,17 @@ def test_a_partition_that_stands_shows_its_lag_and_for_how_long_it_stands() -> N
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_partition_behind_an_open_transaction_shows_for_how_long() -> None:
+    since = datetime.now(UTC) - timedelta(seconds=300)
+    add_cursor(0, next_offset=5, log_end=5, held_up_since=since, held_up_offset=5, held_up_end=17)
+    add_cursor(1, next_offset=5, log_end=5)
+    samples = shown(DatabaseGauges())
+    assert samples["sentinel_partition_held_up_seconds", "default", "llm.telemetry", "0"] == pytest.approx(300, abs=10)
+    assert samples["sentinel_partition_held_up_seconds", "default", "llm.telemetry", "1"] == 0
+    assert samples["sentinel_partition_lag_records", "default", "llm.telemetry", "0"] == 12
+
+
+@pytest.mark.django_db(transaction=True)
 def test_two_cursors_of_one_place_make_one_sample() -> None:
     long_ago = datetime.now(UTC) - timedelta(days=2)
     add_cursor(0, cluster_id="postgres", log_end_at=long_ago)

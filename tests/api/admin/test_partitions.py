@@ -60,6 +60,24 @@ def test_a_partition_says_the_same_in_the_list_and_on_its_page(
         assert escape(resume_url(cursor)) in page
 
 
+def test_a_partition_behind_an_open_transaction_links_to_its_runbook(
+    staff: Client, add_cursor: Add, now: datetime
+) -> None:
+    since = now - timedelta(minutes=3)
+    cursor = add_cursor(
+        next_offset=5, log_end=5, log_end_at=now, held_up_since=since, held_up_offset=5, held_up_end=1_239
+    )
+    for url in (LIST, reverse("admin:ingestion_partitioncursor_change", args=[cursor.pk])):
+        page = staff.get(url).content.decode()
+        for shown in (
+            "stuck",
+            "1,234",
+            f"{since:%Y-%m-%d %H:%M:%S} UTC",
+            reverse("admin:runbook", args=["transaction-open"]),
+        ):
+            assert shown in page
+
+
 def test_a_gap_says_how_much_is_lost_and_where_to_read_on(staff: Client, add_cursor: Add) -> None:
     Gap.objects.create(cursor=add_cursor(), start_offset=100, end_offset=5_100, reason="retention")
     page = staff.get(reverse("admin:ingestion_gap_changelist")).content.decode()

@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from structlog.testing import capture_logs
 
 from ingestion.log.kafka import KafkaLog
-from ingestion.open_transactions import OpenTransactions
+from ingestion.open_transactions import HeldUp, OpenTransactions
 from tests.services import KafkaBroker
 
 
@@ -124,8 +124,8 @@ def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(topic: Topi
     with capture_logs() as logs:
         for now in range(0, 121, 10):
             topic.send(b"more")
-            alarms += [(now, found) for found in transactions.look(topic.log.end_offsets([key]))]
-    assert alarms == [(90, key), (100, key), (110, key), (120, key)]
+            alarms += [(now, found) for found in overdue(transactions, topic)]
+    assert alarms == [(at, HeldUp(2, 2 + 2 + at // 10 + 1, at, is_overdue=True)) for at in (90, 100, 110, 120)]
     assert [(entry["event"], entry["offset"], entry["seconds"]) for entry in logs] == [
         ("partition.transaction_open", 2, 90),
         ("partition.transaction_open", 2, 120),
@@ -133,16 +133,21 @@ def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(topic: Topi
     topic.producer.abort_transaction()
     topic.wait_for_end(2 + 2 + 13 + 1)
     now = 300
-    assert list(transactions.look(topic.log.end_offsets([key]))) == []
+    assert transactions.look(topic.log.end_offsets([key])) == {}
+
+
+def overdue(transactions: OpenTransactions, topic: Topic) -> list[HeldUp]:
+    found = transactions.look(topic.log.end_offsets([(topic.name, 0)]))
+    assert found is not None
+    return [item for item in found.values() if item.is_overdue]
 
 
 def test_transactions_that_end_raise_no_alarm_however_many_there_are(topic: Topic) -> None:
-    key = (topic.name, 0)
     clock = iter(range(0, 10_000, 30))
     transactions = OpenTransactions(topic.log, open_seconds=90, look_seconds=10, clock=lambda: next(clock))
     for committed in range(1, 11):
         topic.producer.begin_transaction()
         topic.send(b"open")
-        assert list(transactions.look(topic.log.end_offsets([key]))) == []
+        assert overdue(transactions, topic) == []
         topic.producer.commit_transaction()
         topic.wait_for_end(2 * committed)

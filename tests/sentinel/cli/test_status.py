@@ -142,6 +142,20 @@ def test_a_halted_partition_is_shown_with_its_reason_and_the_exit_code_says_so(
 
 
 @pytest.mark.usefixtures("database")
+def test_a_partition_behind_an_open_transaction_is_shown_although_nothing_can_be_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    since = datetime.now(UTC) - timedelta(seconds=95)
+    add_cursor(0, next_offset=5, log_end=5, held_up_since=since, held_up_offset=5, held_up_end=17)
+    assert main(["status"]) == 1
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if "llm.telemetry[0]" in line)
+    for shown in ("stuck", "12", f"{since:%H:%M:%S}", "docs/runbooks/transaction-open.md"):
+        assert shown in line
+    assert out.splitlines()[-1] == "1 partition, 1 stuck, lag 12"
+
+
+@pytest.mark.usefixtures("database")
 def test_json_lists_every_open_partition(capsys: pytest.CaptureFixture[str]) -> None:
     add_cursor(0, halted_because="bad_deploy", halted_reason="x")
     add_cursor(1, closed_at=datetime.now(UTC))
