@@ -22,15 +22,17 @@ STRIKING_SIGNALS = frozenset(
 )  # fmt: skip
 # What a worker's parent reports of a process that it ended at the hard time limit.
 TIMED_OUT = signal.SIGALRM
-# Where the time that is over was the record's; elsewhere Kafka or PostgreSQL may have taken it.
+# Where the time that is over may have been the record's; elsewhere Kafka or PostgreSQL have taken it. No more than
+# that: the phase lags behind the work, and who waits for PostgreSQL after a stage still shows it. What a record burns
+# of the CPU ends its worker by SIGXCPU.
 COMPUTING = frozenset({Phase.DECODE.value, Phase.SCRUB.value})
 STRIKES_TO_SET_ASIDE = 3
-# SIGKILL is what the OOM killer sends to whom it likes, and a slow machine lets anybody run out of time. Where workers
-# die on innocent records too, it proves nothing: so many on one record make a person look.
-DOUBTFUL_SIGNALS = frozenset({signal.SIGKILL, TIMED_OUT})
+# SIGKILL is what the OOM killer sends to whom it likes. Where workers die on innocent records too, it proves nothing:
+# so many on one record make a person look.
+DOUBTFUL_SIGNALS = frozenset({signal.SIGKILL})
 DOUBTFUL_STRIKES_TO_HALT = 8
 INNOCENCE_SECONDS = 600.0
-# Deaths that nobody saw the cause of: a host or a whole process tree was lost.
+# Deaths that prove nothing, because nobody saw their cause (a host or a whole process tree was lost), or time ran out.
 UNSEEN_DEATHS_TO_HALT = 5
 
 
@@ -84,13 +86,13 @@ class Suspicion:
 
 def is_harmless(cursor: PartitionCursor) -> bool:
     """Tell whether the attempt's process ended in a way that says nothing about its records, such as SIGTERM."""
+    if cursor.death_signal == TIMED_OUT:
+        return cursor.phase not in COMPUTING
     return cursor.death_signal is not None and not is_striking(cursor)
 
 
 def is_striking(cursor: PartitionCursor) -> bool:
     """Tell whether the attempt's process ended in a way that a record can cause."""
-    if cursor.death_signal == TIMED_OUT:
-        return cursor.phase in COMPUTING
     return cursor.death_signal in STRIKING_SIGNALS
 
 

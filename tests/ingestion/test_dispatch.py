@@ -129,10 +129,15 @@ def test_a_worker_that_was_stopped_leaves_no_suspicion() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.DECODE, Phase.SCRUB])
-def test_time_that_ran_out_while_records_were_worked_on_is_a_strike(phase: Phase) -> None:
+def test_time_that_ran_out_while_records_were_worked_on_is_a_death_without_proof(phase: Phase) -> None:
     found = decision(died(TIMED_OUT, phase=phase))
     assert found.because is Because.DIED
     assert found.suspicion.strikes == 1
+    alone = died(TIMED_OUT, phase=phase, suspected_build="b1", lone_strikes=3, strikes=9)
+    alone.dispatched_end = 11
+    found = decision(alone)
+    assert found.action is Action.DISPATCH
+    assert (found.suspicion.lone_strikes, found.suspicion.lone_deaths) == (3, 1)
 
 
 @pytest.mark.parametrize("phase", [Phase.READ, Phase.STORE])

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from ingestion.models import PartitionCursor
-from ingestion.suspicion import Suspicion, after_death, range_end
+from ingestion.models.cursor import Phase
+from ingestion.suspicion import TIMED_OUT, Suspicion, after_death, range_end
 
 BATCH = 3_000
 
@@ -68,6 +69,17 @@ def test_a_death_that_nobody_saw_never_counts_towards_setting_aside() -> None:
         assert not found.may_set_aside
         assert not found.is_hopeless
     assert after_death(cursor).is_hopeless
+
+
+@pytest.mark.parametrize("phase", [Phase.DECODE, Phase.SCRUB])
+def test_time_that_runs_out_again_and_again_never_counts_towards_setting_aside(phase: Phase) -> None:
+    """The phase lags behind the work: who waits for PostgreSQL between two stages still shows the first."""
+    cursor = PartitionCursor(next_offset=10, dispatched_end=11, build="b1", death_signal=TIMED_OUT, phase=phase)
+    for _ in range(5):
+        found = after_death(cursor)
+        assert not found.may_set_aside
+        cursor.lone_deaths, cursor.suspected_build = found.lone_deaths, found.build
+    assert found.is_hopeless
 
 
 def test_another_build_is_tried_from_the_start() -> None:
