@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,6 +17,8 @@ from ingestion.validate import is_late
 
 DAY_US = 86_400_000_000
 REFRESH_SECONDS = 60.0
+# A day that was missing may just have been made; an event that is late once stays late.
+UNCOVERED_REFRESH_SECONDS = 1.0
 # Windows are scored once the watermark is this far beyond their end.
 ALLOWED_LATENESS_US = 30_000_000
 _EPOCH = date(1970, 1, 1)
@@ -25,7 +28,8 @@ _EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 class AttachedDays:
     """The days that events and their roll-ups have a partition for, as this process last saw them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._days: npt.NDArray[np.int64] = np.array([], np.int64)
         self._refreshed_at = float("-inf")
 
@@ -33,13 +37,21 @@ class AttachedDays:
         """Ask PostgreSQL again."""
         days = set(attached_days("events")) & set(attached_days("metric_rollup"))
         self._days = np.array(sorted((day - _EPOCH).days for day in days), np.int64)
-        self._refreshed_at = time.monotonic()
+        self._refreshed_at = self._clock()
 
     def cover(self, timestamps_us: Ints) -> npt.NDArray[np.bool_]:
         """Return, for every time, whether its day has a partition."""
-        if time.monotonic() - self._refreshed_at > REFRESH_SECONDS:
+        if self._age_seconds() >= REFRESH_SECONDS:
             self.refresh()
-        return np.isin(timestamps_us // DAY_US, self._days)
+        wanted = timestamps_us // DAY_US
+        covered = np.isin(wanted, self._days)
+        if not covered.all() and self._age_seconds() >= UNCOVERED_REFRESH_SECONDS:
+            self.refresh()
+            covered = np.isin(wanted, self._days)
+        return covered
+
+    def _age_seconds(self) -> float:
+        return self._clock() - self._refreshed_at
 
 
 @dataclass(frozen=True, slots=True)

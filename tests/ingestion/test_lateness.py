@@ -9,7 +9,13 @@ import pytest
 from django.db import connection
 
 from ingestion.event_batch import EventBatch
-from ingestion.lateness import AttachedDays, advance_watermark, split_late
+from ingestion.lateness import (
+    REFRESH_SECONDS,
+    UNCOVERED_REFRESH_SECONDS,
+    AttachedDays,
+    advance_watermark,
+    split_late,
+)
 from ingestion.limits import DEFAULT_LIMITS
 from ingestion.partitions import ensure_partitions
 from ingestion.validate import Accepted, decode_event
@@ -66,6 +72,49 @@ def test_an_event_whose_day_the_roll_ups_lack_is_late(days: AttachedDays) -> Non
     with connection.cursor() as sql:
         sql.execute("DROP TABLE metric_rollup_20260309")
     assert reasons(days, LOG_TIME - DAY, LOG_TIME) == ["no_partition"]
+
+
+class AskedDays(AttachedDays):
+    """Counts how often PostgreSQL is asked, on a clock of the test's own."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.asked = 0
+        super().__init__(clock=lambda: self.now)
+
+    def refresh(self) -> None:
+        self.asked += 1
+        super().refresh()
+
+
+@pytest.fixture
+def asked_days(days: AttachedDays) -> AskedDays:
+    """Give the days as a process knows them that has just asked, when yesterday's was dropped a moment before."""
+    with connection.cursor() as sql:
+        sql.execute("DROP TABLE events_20260309")
+    found = AskedDays()
+    assert reasons(found, LOG_TIME - DAY) == ["no_partition"]
+    return found
+
+
+def test_a_day_that_is_made_again_is_stored_into_a_second_later(asked_days: AskedDays) -> None:
+    ensure_partitions(today=date(2026, 3, 10))
+    asked_days.now += UNCOVERED_REFRESH_SECONDS
+    assert reasons(asked_days, LOG_TIME - DAY) == []
+
+
+def test_a_flood_of_days_that_no_table_has_asks_once_a_second(asked_days: AskedDays) -> None:
+    for _ in range(10):
+        asked_days.now += UNCOVERED_REFRESH_SECONDS / 5
+        reasons(asked_days, LOG_TIME - DAY)
+    assert asked_days.asked == 3
+
+
+def test_days_that_are_there_are_asked_for_once_a_minute(asked_days: AskedDays) -> None:
+    for _ in range(10):
+        asked_days.now += REFRESH_SECONDS / 5
+        reasons(asked_days, LOG_TIME)
+    assert asked_days.asked == 3
 
 
 def test_storable_and_late_events_keep_their_order(days: AttachedDays) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -13,6 +14,7 @@ from detection.baselines import BaselineStore
 from detection.checkpoint import checkpoint_offsets
 from detection.models import Baseline
 from ingestion.audit import audit
+from ingestion.lateness import UNCOVERED_REFRESH_SECONDS
 from ingestion.models import Batch, DeadLetter, Event, LateEvent, Project
 from ingestion.partitions import attached_days, drop_expired, ensure_partitions
 from ingestion.retention import delete_expired
@@ -40,6 +42,20 @@ def test_a_day_that_no_project_keeps_is_dropped(partition: Partition, worker: Wo
     assert f"events_{OLD:%Y%m%d}" in dropped
     assert OLD.date() not in attached_days("events")
     assert count(partition) == 1
+    assert problems(partition) == []
+
+
+def test_events_of_a_missing_day_are_late_until_an_operator_has_made_it(partition: Partition, worker: Worker) -> None:
+    with connection.cursor() as sql:
+        sql.execute(f"DROP TABLE events_{OLD:%Y%m%d}")
+    partition.append(event(1, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    assert (count(partition), LateEvent.objects.get().reason) == (0, "no_partition")
+    ensure_partitions()
+    time.sleep(UNCOVERED_REFRESH_SECONDS)
+    partition.append(event(2, timestamp=OLD.isoformat()))
+    worker.drain(partition, batch_records=10)
+    assert (count(partition), LateEvent.objects.count()) == (1, 1)
     assert problems(partition) == []
 
 
