@@ -6,6 +6,7 @@ import time
 import traceback
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from ingestion import cursor as cursors
@@ -20,13 +21,18 @@ from sentinel.outcome import Outcome, described, halt_reason, outcome_of
 
 logger = structlog.get_logger(__name__)
 
-# While PostgreSQL restarts, an attempt that failed because of it waits to say so: one that says nothing counts as dead.
-PATIENCE_SECONDS = 20.0
+# While PostgreSQL is away, an attempt that failed because of it waits to say so: one that says nothing counts as dead,
+# and so does one that is killed at its task's time limit. It gives up so long before that.
+SPARE_SECONDS = 3.0
 PAUSE_SECONDS = 0.1
 
 
-def ended(task: Dispatch, error: Exception) -> Outcome:
-    """Record why an attempt ended without committing; return the outcome."""
+def ended(task: Dispatch, error: Exception, *, began_at: float) -> Outcome:
+    """Record why an attempt ended without committing; return the outcome.
+
+    `began_at` is when its task began (`time.monotonic`): PostgreSQL has until shortly before the time limit to come
+    back. Raises `django.db.Error` where it has not.
+    """
     outcome = outcome_of(error)
     if outcome is Outcome.STALE:
         return outcome
@@ -42,13 +48,13 @@ def ended(task: Dispatch, error: Exception) -> Outcome:
         # Where, but not what: an exception's message may quote an event.
         stack="".join(traceback.format_tb(error.__traceback__)) if outcome is Outcome.UNEXPECTED else None,
     )
-    _told(task, error, outcome)
+    deadline = began_at + settings.SENTINEL_TASK_TIME_LIMIT_SECONDS - SPARE_SECONDS
+    _tell(task, error, outcome, deadline=deadline)
     return outcome
 
 
-def _told(task: Dispatch, error: Exception, outcome: Outcome) -> None:
+def _tell(task: Dispatch, error: Exception, outcome: Outcome, *, deadline: float) -> None:
     """Write the end of the attempt into the cursor, as soon as PostgreSQL takes it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             if not connection.is_usable():

@@ -69,13 +69,14 @@ class Pipeline:
 
     def ingest(self, task: Dispatch) -> Outcome:
         """Run one attempt; never raises for anything that a later attempt may survive."""
+        began_at = time.monotonic()
         failpoint("before_lock")
         with cursors.holding_lock(task.cursor_id) as held:
             if not held:
                 cursors.end_attempt(task, error=cursors.BUSY, retry_seconds=cursors.BUSY_RETRY_SECONDS)
                 return Outcome.BUSY
             failpoint("after_lock")
-            outcome, next_task = self._locked(task)
+            outcome, next_task = self._locked(task, began_at=began_at)
             failpoint("before_unlock")
         if next_task is not None:
             failpoint("before_send")
@@ -83,7 +84,7 @@ class Pipeline:
             failpoint("after_send")
         return outcome
 
-    def _locked(self, task: Dispatch) -> tuple[Outcome, Dispatch | None]:
+    def _locked(self, task: Dispatch, *, began_at: float) -> tuple[Outcome, Dispatch | None]:
         """Ingest the range, or as much of it as one task may; return what to send next."""
         cursor = cursors.start_attempt(task, build=self._build)
         if cursor is None:
@@ -96,7 +97,7 @@ class Pipeline:
                 committed = self._searched(cursor, task, search)
             except Exception as error:  # noqa: BLE001  # The process loop: one range must not stop the other partitions.
                 self._baselines.forget(task.cursor_id)
-                return attempt.ended(task, error), None
+                return attempt.ended(task, error, began_at=began_at), None
             next_task = committed.next_task
             goes_on = search.committed(committed.next_offset, stored=committed.counts.stored)
             if next_task is None or not goes_on or committed.lost_lock or time.monotonic() > deadline:
