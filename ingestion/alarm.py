@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import structlog
 from django.db import connection
 
 from ingestion import cursor as cursors
-from ingestion.condition import STALLED_SECONDS, Runbook
+from ingestion.condition import STALLED_SECONDS, Condition, CursorRow, Runbook, State, condition_of
 from ingestion.membership import Key
 from ingestion.missing_days import missing_days
 from ingestion.models import HaltReason, PartitionCursor
@@ -44,7 +45,7 @@ class Alarms:
     def look(self, rows: Sequence[PartitionCursor], ends: Mapping[Key, int]) -> None:
         """Raise the alarm where it is due; a cursor beyond the end for too long halts.
 
-        Nothing is said, and nothing forgotten, of partitions whose end is not among the `ends` that were just read.
+        The rows carry the database's clock as `db_now`. Nothing is said, and nothing forgotten, of partitions whose end is not among the `ends` that were just read.
         """
         for row in rows:
             end = ends.get((row.topic, row.partition))
@@ -67,13 +68,15 @@ class Alarms:
         return known
 
     def _say_stalled(self, row: PartitionCursor, sight: Standstill, *, lag: int) -> None:
+        condition = _condition(row)
         logger.error(
             "partition.stalled",
             partition=str(row),
+            state=condition.state,
             lag=lag,
             seconds=round(self._clock() - sight.since),
-            halted=row.halted_reason or None,
-            last_error=row.last_error or None,
+            why=condition.why,
+            runbook=condition.runbook.path,
         )
 
     def _halt_beyond(self, row: PartitionCursor, end: int) -> None:
@@ -82,6 +85,15 @@ class Alarms:
             because=HaltReason.BEYOND_END,
             reason=f"the cursor stands at {row.next_offset}, the log ends at {end}",
         )
+
+
+def _condition(row: PartitionCursor) -> Condition:
+    """Return why the partition stands, as its row tells; the bridge has seen that it does."""
+    found = condition_of(CursorRow.of(row), now=row.db_now)  # type: ignore[attr-defined]  # annotated by the query
+    if found.runbook:
+        return found
+    why = "nothing was committed although the log has more"
+    return replace(found, state=State.STUCK, why=why, runbook=Runbook.PARTITION_STALLED)
 
 
 class DayAlarm:

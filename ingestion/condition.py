@@ -67,6 +67,11 @@ class Runbook(enum.StrEnum):
         return f"docs/runbooks/{self}.md" if self else ""
 
 
+def runbook_of_halt(because: str) -> Runbook:
+    """Return the page of a `HaltReason`; the index where a partition halted before reasons had names."""
+    return Runbook(because.replace("_", "-")) if because else Runbook.INDEX
+
+
 FINE = frozenset({State.IDLE, State.WORKING, State.CLOSED})
 # Ingestion does not go on by itself, or has not for a minute.
 ALARMING = frozenset({State.STUCK, State.HALTED})
@@ -207,8 +212,7 @@ def _resting(cursor: CursorRow) -> _Finding | None:
         why = "the log no longer has it; what was lost of it is a gap"
         return _Finding(State.CLOSED, cursor.closed_at, why, Runbook.PARTITION_CLOSED)
     if cursor.halted_reason:
-        page = cursor.halted_because.replace("_", "-")
-        runbook = Runbook(page) if page else Runbook.INDEX  # halted before reasons had names
+        runbook = runbook_of_halt(cursor.halted_because)
         return _Finding(State.HALTED, cursor.halted_at or cursor.progressed_at, cursor.halted_reason, runbook)
     return None
 

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
+from ingestion.condition import runbook_of_halt
 from ingestion.deaths import worker_name
 from ingestion.known_projects import known_project
 from ingestion.models import HaltReason, PartitionCursor
@@ -28,6 +29,8 @@ LOCK_CLASS = 0x53454E54
 # `last_error` of an attempt that found the lock held.
 BUSY = "busy"
 BUSY_RETRY_SECONDS = 1.0
+# What `last_error` begins with where a stage broke on a record, and nothing has shown yet that it is not the build.
+UNPROVEN = "unproven"
 FAILURE_RETRY_SECONDS = 0.25
 # What was away may be back: ingestion goes on within five seconds.
 FAILURE_RETRY_MAX_SECONDS = 4.0
@@ -198,17 +201,26 @@ def mark_phase(task: Dispatch, phase: Phase) -> None:
         )
 
 
-def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None = None, was_sent: bool = True) -> None:
+def end_attempt(
+    task: Dispatch,
+    *,
+    error: str = "",
+    retry_seconds: float | None = None,
+    was_sent: bool = True,
+    is_unproven: bool = False,
+) -> None:
     """Record that the attempt ended without committing, by any path but death.
 
     The next dispatch waits for `retry_seconds`, by default doubling with every dispatch of the same range; one that
-    was not sent is none.
+    was not sent is none. From the first attempt on that `is_unproven` the range counts anew (`range_since`): what others
+    stored before it broke proves nothing.
     """
     with connection.cursor() as sql:
         sql.execute(
             "UPDATE ingestion_partitioncursor SET ended_attempt = %s, last_error = left(%s, 300), "
             "retry_at = now() + make_interval(secs => coalesce(%s, least(%s * 2 ^ least(dispatches - 1, 16), %s))), "
-            "dispatches = greatest(dispatches - %s, 0) "
+            "dispatches = greatest(dispatches - %s, 0), "
+            "range_since = CASE WHEN %s AND NOT starts_with(last_error, %s) THEN now() ELSE range_since END "
             "WHERE id = %s AND attempt = %s",
             [
                 task.attempt,
@@ -217,6 +229,8 @@ def end_attempt(task: Dispatch, *, error: str = "", retry_seconds: float | None 
                 FAILURE_RETRY_SECONDS,
                 FAILURE_RETRY_MAX_SECONDS,
                 0 if was_sent else 1,
+                is_unproven,
+                UNPROVEN,
                 task.cursor_id,
                 task.attempt,
             ],
@@ -236,7 +250,10 @@ def halt(task: Dispatch, *, because: HaltReason, reason: str) -> bool:
         sql.execute(_HALT, [because.value, reason, task.cursor_id, task.start, task.attempt])
         done = bool(sql.rowcount)
     if done:
-        logger.error("partition.halted", cursor=task.cursor_id, offset=task.start, because=because, reason=reason)
+        logger.error(
+            "partition.halted", cursor=task.cursor_id, offset=task.start, because=because, why=reason,
+            runbook=runbook_of_halt(because).path,
+        )  # fmt: skip
     return done
 
 

@@ -10,6 +10,7 @@ import structlog
 from django.db import connection
 
 from ingestion.begun_anew import BEGUN_ANEW
+from ingestion.condition import Runbook
 from ingestion.failpoint import failpoint
 from ingestion.models import GapReason, PartitionCursor
 
@@ -41,7 +42,7 @@ def record_gap(cursor: PartitionCursor, *, until: int, reason: GapReason) -> boo
     if done:
         logger.error(
             "partition.gap", partition=str(cursor), start=cursor.next_offset, end=until, lost=until - cursor.next_offset,
-            reason=reason,
+            reason=reason, why=str(reason.label), runbook=Runbook.GAP.path,
         )  # fmt: skip
     return done
 
@@ -56,7 +57,7 @@ def close(cursor: PartitionCursor, *, log_end: int, reason: GapReason) -> bool:
     if done:
         logger.error(
             "partition.closed", partition=str(cursor), topic_id=cursor.topic_id, start=cursor.next_offset, end=until,
-            lost=until - cursor.next_offset, reason=reason,
+            lost=until - cursor.next_offset, reason=reason, why=str(reason.label), runbook=Runbook.PARTITION_CLOSED.path,
         )  # fmt: skip
     return done
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from ingestion.condition import Runbook
 from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key
 from ingestion.standstill import Standstill
@@ -82,6 +83,8 @@ class OpenTransactions:
                 offset=sight.offset,
                 held_up=written - sight.offset,
                 seconds=round(now - sight.since),
+                why="a producer has left a transaction open",
+                runbook=Runbook.TRANSACTION_OPEN.path,
             )
         is_overdue = sight.has_lasted(now, self._open_seconds)
         return HeldUp(sight.offset, written, now - sight.since, is_overdue)

@@ -12,6 +12,8 @@ import structlog
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer as CeleryConsumer
 
+from ingestion.condition import Runbook
+
 logger = structlog.get_logger(__name__)
 celery_logger = get_logger(__name__)
 
@@ -54,7 +56,7 @@ class Consumer(CeleryConsumer):
             try:
                 receive(message)
             except (AttributeError, LookupError, TypeError, ValueError) as error:
-                logger.error("message.dropped", error=type(error).__name__)
+                logger.error("message.dropped", error=type(error).__name__, runbook=Runbook.PARTITION_STALLED.path)
                 message.reject_log_error(celery_logger, self.connection_errors)
 
         return receive_or_drop

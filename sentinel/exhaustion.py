@@ -16,6 +16,8 @@ from pathlib import Path
 
 import structlog
 
+from ingestion.condition import Runbook
+
 logger = structlog.get_logger(__name__)
 
 # What a new connection to the log takes, and what the smallest batch takes.
@@ -54,6 +56,6 @@ def end_worker_if_exhausted(*, parent: int | None) -> None:
     Called when an attempt has ended. `parent` is None in processes that belong to no pool: they go on.
     """
     if parent is not None and (resource := exhausted()) is not None:
-        logger.error("worker.exhausted", resource=resource, pid=os.getpid())
+        logger.error("worker.exhausted", resource=resource, pid=os.getpid(), runbook=Runbook.PARTITION_STALLED.path)
         os.kill(parent, signal.SIGTERM)
         os._exit(EXIT_CODE)  # Whatever Celery does to end it needs files or memory.

@@ -21,6 +21,7 @@ from celery.concurrency import prefork
 from celery.concurrency.asynpool import AsynPool
 from celery.worker import state as worker_state
 
+from ingestion.condition import Runbook
 from ingestion.deaths import report_death, worker_name
 from ingestion.suspicion import TIMED_OUT
 from sentinel.celery import INGEST_RANGE
@@ -131,7 +132,7 @@ class Pool(AsynPool):
         try:
             self._reporters.add(_fork_reporter(deaths))
         except OSError as error:
-            logger.error("worker.death_unreported", error=type(error).__name__)
+            _say_unreported(error, [death.worker for death in deaths])
 
 
 class TaskPool(prefork.TaskPool):
@@ -159,11 +160,20 @@ def _fork_reporter(deaths: Sequence[Death]) -> int:
         os._exit(0)
 
 
+def _say_unreported(error: Exception, workers: Sequence[str]) -> None:
+    logger.error(
+        "worker.death_unreported",
+        workers=workers,
+        error=type(error).__name__,
+        runbook=Runbook.UNEXPLAINED_DEATHS.path,
+    )
+
+
 def _report_or_log(death: Death) -> None:
     try:
         cursors = report_death(worker=death.worker, signal_number=death.signal_number, taken=death.taken)
     except Exception as error:  # noqa: BLE001  # The process boundary: a death without a report is handled, more slowly.
-        logger.error("worker.death_unreported", worker=death.worker, error=type(error).__name__)
+        _say_unreported(error, [death.worker])
     else:
         logger.info("worker.death_reported", worker=death.worker, signal=_name(death.signal_number), cursors=cursors)
 

@@ -8,6 +8,8 @@ import structlog
 from celery import Task as CeleryTask
 from celery.worker.request import Request as CeleryRequest
 
+from ingestion.condition import Runbook
+
 logger = structlog.get_logger(__name__)
 
 
@@ -19,7 +21,7 @@ class Request(CeleryRequest):
         try:
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         except MemoryError:
-            logger.error("task.out_of_memory", task=self.name, task_id=self.id)
+            logger.error("task.out_of_memory", task=self.name, task_id=self.id, runbook=Runbook.PARTITION_STALLED.path)
 
 
 class Task(CeleryTask):  # type: ignore[type-arg]  # generic in the stubs only

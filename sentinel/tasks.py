@@ -12,6 +12,7 @@ from detection.baselines import BaselineStore
 from detection.checkpoint import checkpoint_offsets
 from ingestion import partitions, retention
 from ingestion.clock import database_now
+from ingestion.condition import Runbook
 from ingestion.cursor import Dispatch
 from ingestion.stalled import report_stalled
 from sentinel.celery import INGEST_RANGE
@@ -35,7 +36,10 @@ def ingest_range(cursor_id: int, start: int, end: int, attempt: int) -> None:
         with cpu_limit(seconds=settings.SENTINEL_RECORD_CPU_SECONDS):
             outcome = pipeline().ingest(Dispatch(cursor_id, start, end, attempt))
     except Exception as error:  # noqa: BLE001  # The task boundary: a MemoryError beyond it kills the worker's parent.
-        logger.error("ingest.failed", cursor=cursor_id, start=start, attempt=attempt, error=described(error))
+        logger.error(
+            "ingest.failed", cursor=cursor_id, start=start, attempt=attempt, error=described(error),
+            runbook=Runbook.PARTITION_STALLED.path,
+        )  # fmt: skip
     if outcome not in SETTLED:
         end_worker_if_exhausted(parent=parent_pid())
 

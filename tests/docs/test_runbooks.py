@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.views.metrics import declared_families
-from ingestion.condition import Runbook, State
+from ingestion.condition import Runbook, State, runbook_of_halt
 from ingestion.models import HaltReason
 
 ROOT = Path(__file__).parents[2]
@@ -25,18 +25,26 @@ def text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def alarms() -> Iterator[str]:
-    """Yield the events that are logged as errors."""
+def error_calls() -> Iterator[tuple[str, ast.Call]]:
+    """Yield what is logged as an error, with the event."""
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(text(path))):
-                is_error = (
-                    isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "error"
-                )
-                if is_error and isinstance(node.func.value, ast.Name) and node.func.value.id == "logger":  # type: ignore[attr-defined]  # as above
-                    event = node.args[0]  # type: ignore[attr-defined]
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "logger.error":
+                    event = node.args[0]
                     assert isinstance(event, ast.Constant), f"{path}: an event needs a name that can be searched for"
-                    yield str(event.value)
+                    yield str(event.value), node
+
+
+def alarms() -> Iterator[str]:
+    """Yield the events that are logged as errors."""
+    for event, _ in error_calls():
+        yield event
+
+
+def runbook_of(call: ast.Call) -> str | None:
+    """Return the code that gives a call the path of its page."""
+    return next((ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "runbook"), None)
 
 
 def test_the_search_for_alarms_finds_them() -> None:
@@ -47,6 +55,22 @@ def test_the_search_for_alarms_finds_them() -> None:
 def test_every_alarm_is_in_the_index_and_on_a_page(event: str) -> None:
     assert f"`{event}`" in text(INDEX)
     assert any(f"`{event}`" in text(page) for page in PAGES)
+
+
+@pytest.mark.parametrize(("event", "call"), list(error_calls()))
+def test_every_line_of_an_alarm_names_a_page_that_speaks_of_it(event: str, call: ast.Call) -> None:
+    code = runbook_of(call)
+    assert code is not None, f"{event}: it does not say where to read on"
+    assert code.endswith(".path")
+    for name in re.findall(r"\bRunbook\.([A-Z_]+)", code):
+        page = ROOT / Runbook[name].path
+        assert page.is_file()
+        assert f"`{event}`" in text(page)
+
+
+@pytest.mark.parametrize("reason", HaltReason)
+def test_the_line_of_a_halt_names_the_page_of_its_reason(reason: HaltReason) -> None:
+    assert f"because={reason.value}" in text(ROOT / runbook_of_halt(reason).path)
 
 
 @pytest.mark.parametrize("reason", HaltReason)
