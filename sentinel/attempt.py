@@ -62,7 +62,8 @@ def _tell(task: Dispatch, error: Exception, outcome: Outcome, *, deadline: float
             if outcome is Outcome.HALTED:
                 cursors.halt(task, because=halt_reason(error), reason=str(error))
             else:
-                cursors.end_attempt(task, error=f"{outcome}: {described(error)}")
+                is_unproven = outcome is Outcome.UNPROVEN
+                cursors.end_attempt(task, error=f"{outcome}: {described(error)}", is_unproven=is_unproven)
         except (DatabaseError, InterfaceError):
             if time.monotonic() > deadline or exhausted():
                 raise

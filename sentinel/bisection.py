@@ -5,7 +5,7 @@ so on, until one record is left: it is set aside, and the rest of the range goes
 advances on a grid of the log, so that committing in other cuts gives the same verdicts. A range of n records costs at
 most log2(n) + 1 tries more than one that breaks on nothing, for each record that is set aside.
 
-An error of Python's may as well be the build's: the record is set aside only when others went through the same build
+What breaks on a record may as well break on every record, be it the build or a table that was altered: the record is set aside only when others went through the same build
 since it was suspected, or go through together with it, in the transaction that sets it aside. Where three in a row
 break and none goes through, the build is the poison.
 """
@@ -94,10 +94,11 @@ class Bisection:
     def _needs_proof(self) -> bool:
         """Tell whether a record would be set aside for what may be the build's fault.
 
-        PostgreSQL's refusal of a single record and a worker's three deaths are proof of their own.
+        For a worker's three deaths the bridge has asked for proof before it condemned the record.
         """
-        blamed = (SetAsideReason.STAGE_FAILED, SetAsideReason.OUT_OF_MEMORY)
-        return not self._proven and any(item.reason in blamed for item in self._aside.values())
+        return not self._proven and any(
+            item.reason is not SetAsideReason.KILLED_WORKER for item in self._aside.values()
+        )
 
     def broke(self, part: Part, because: SetAside, *, is_proven: Callable[[], bool]) -> bool:
         """Learn that a stage broke on `part`; return False where no record can be the reason.

@@ -19,6 +19,7 @@ from django.db import DatabaseError, InterfaceError
 
 from detection.config import UnknownConfig
 from detection.rebuild import EventsMissing
+from ingestion import cursor as cursors
 from ingestion.bad_deploy import BadDeploy
 from ingestion.log.base import LogUnavailable, OffsetOutOfRange
 from ingestion.models import HaltReason
@@ -44,7 +45,7 @@ class Outcome(enum.StrEnum):
     REDIS = "redis"
     SYSTEM = "system"
     OUT_OF_MEMORY = "out_of_memory"
-    UNPROVEN = "unproven"
+    UNPROVEN = cursors.UNPROVEN
     UNEXPECTED = "unexpected"
 
 

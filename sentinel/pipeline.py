@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache, partial
 
 from alerting.rules import load_rules
@@ -24,6 +25,7 @@ from detection.baselines import BaselineStore
 from detection.config import current_config
 from ingestion import cursor as cursors
 from ingestion.bad_deploy import BuildWatch
+from ingestion.clock import database_now
 from ingestion.cursor import Dispatch
 from ingestion.failpoint import failpoint
 from ingestion.lateness import AttachedDays, split_late
@@ -109,6 +111,7 @@ class Pipeline:
 
     def _searched(self, cursor: PartitionCursor, task: Dispatch, search: Bisection) -> Committed:
         """Commit the first part on which no stage breaks; the others teach the search."""
+        suspected_at: datetime | None = None
         while True:
             part = search.next_part()
             try:
@@ -116,14 +119,20 @@ class Pipeline:
             except StageFailed as error:
                 failed = error
             self._baselines.forget(cursor.pk)
+            suspected_at = suspected_at or self._suspected_at(cursor)
             because = set_aside_for(failed)
             attempt.log_broken(task, part, because)
-            if not search.broke(part, because, is_proven=partial(self._has_proved_itself, cursor)):
+            if not search.broke(
+                part, because, is_proven=partial(cursors.build_has_proved_itself, cursor, since=suspected_at)
+            ):
                 raise failed.error
             search.check_hope(attempts=cursor.dispatches)
 
-    def _has_proved_itself(self, cursor: PartitionCursor) -> bool:
-        return cursors.build_has_proved_itself(cursor, since=cursor.range_since)
+    def _suspected_at(self, cursor: PartitionCursor) -> datetime:
+        """Return since when the range breaks a stage: what others stored before proves nothing about the build now."""
+        if cursor.last_error.startswith(cursors.UNPROVEN) and cursor.range_since is not None:
+            return cursor.range_since
+        return database_now()
 
     # --- one part of a range, by default all of it -------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class Log:
 @given(st.integers(1, 400).flatmap(lambda end: st.tuples(st.just(end), st.sets(st.integers(0, end - 1), max_size=8))))
 def test_exactly_the_refused_records_are_set_aside(given_log: tuple[int, set[int]]) -> None:
     end, bad = given_log
-    log = Log(end, bad)
+    log = Log(end, bad, is_proven=True)
     log.ingest()
     assert log.next_offset == end
     assert sorted(log.aside) == sorted(bad)
@@ -78,16 +78,18 @@ def test_a_range_on_which_nothing_breaks_is_taken_whole() -> None:
     assert log.tries == 1
 
 
+@pytest.mark.parametrize("because", [RAISED, REFUSED])
 @pytest.mark.parametrize("bad", [{0}, {0, 1}, {99}, {5, 50, 51}])
-def test_others_of_the_range_prove_that_it_is_not_the_build(bad: set[int]) -> None:
-    log = Log(100, bad, RAISED)
+def test_others_of_the_range_prove_that_it_is_not_the_build(bad: set[int], because: SetAside) -> None:
+    log = Log(100, bad, because)
     log.ingest()
     assert sorted(log.aside) == sorted(bad)
     assert log.next_offset == 100
 
 
-def test_a_build_that_breaks_on_every_record_sets_none_aside() -> None:
-    log = Log(100, set(range(100)), RAISED)
+@pytest.mark.parametrize("because", [RAISED, REFUSED])
+def test_a_build_that_breaks_on_every_record_sets_none_aside(because: SetAside) -> None:
+    log = Log(100, set(range(100)), because)
     with pytest.raises(Unproven):
         log.ingest(attempts=1)
     with pytest.raises(PoisonedBuild, match="3 records in a row"):

@@ -170,6 +170,35 @@ def test_a_build_that_breaks_on_every_record_halts_and_sets_nothing_aside(partit
     assert letters(partition) == []
 
 
+@pytest.mark.parametrize("sqlstate", ["23502", "23514"])
+def test_a_table_that_refuses_every_row_halts_the_partition_and_sets_nothing_aside(
+    partition: Partition, worker: Worker, refusal: Callable[[str, str], None], sqlstate: str
+) -> None:
+    """So does a migration that adds a column while workers from before it run."""
+    refusal("events", sqlstate)
+    partition.append(*[event(n, model=REFUSED_MODEL) for n in range(50)])
+    assert [attempt(partition, worker) for _ in range(3)] == [Outcome.UNPROVEN, Outcome.UNPROVEN, Outcome.HALTED]
+    cursor = partition.cursor
+    assert (cursor.halted_because, cursor.next_offset) == (HaltReason.POISONED_BUILD, 0)
+    assert f"{sqlstate} in phase store" in cursor.halted_reason
+    assert letters(partition) == []
+
+
+def test_what_another_partition_stored_before_the_range_broke_proves_nothing(
+    partition: Partition, worker: Worker, refusal: Callable[[str, str], None]
+) -> None:
+    sibling = new_partition()
+    sibling.append(event(1))
+    partition.append(*[event(n, model=REFUSED_MODEL) for n in range(50)])
+    task = cursors.dispatch(partition.cursor, end=partition.end)
+    assert task is not None
+    worker.drain(sibling, batch_records=10)
+    refusal("events", "23502")
+    assert worker.pipeline.ingest(task) is Outcome.UNPROVEN
+    assert attempt(partition, worker) is Outcome.UNPROVEN
+    assert letters(partition) == []
+
+
 def test_a_lone_bad_record_waits_until_another_proves_that_it_is_not_the_build(
     partition: Partition, redis_url: str
 ) -> None:
@@ -195,13 +224,17 @@ def test_another_partition_proves_that_it_is_not_the_build(partition: Partition,
     assert len(letters(partition)) == 1
 
 
-def test_an_error_that_no_record_can_have_caused_ends_the_attempt(partition: Partition, worker: Worker) -> None:
+def test_an_error_that_no_record_can_have_caused_ends_the_attempt_and_sets_nothing_aside(
+    partition: Partition, worker: Worker
+) -> None:
     partition.append(*[event(n) for n in range(10)])
     with connection.cursor() as sql:
         sql.execute("ALTER TABLE ingestion_batch ADD CONSTRAINT refuse CHECK (false) NOT VALID")
-    assert attempt(partition, worker) is Outcome.DATABASE
-    with connection.cursor() as sql:
-        sql.execute("ALTER TABLE ingestion_batch DROP CONSTRAINT refuse")
+    try:
+        assert attempt(partition, worker) is Outcome.UNPROVEN
+    finally:
+        with connection.cursor() as sql:
+            sql.execute("ALTER TABLE ingestion_batch DROP CONSTRAINT refuse")
     assert partition.cursor.next_offset == 0
     assert attempt(partition, worker) is Outcome.COMMITTED
     assert letters(partition) == []
