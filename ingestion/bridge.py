@@ -37,6 +37,7 @@ from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
 from ingestion.open_transactions import OPEN_SECONDS, OpenTransactions
+from ingestion.proof import IN_A_ROW_TO_HALT, killers_in_a_row
 from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
@@ -207,14 +208,15 @@ class Bridge:
         if decision.action is Action.SET_ASIDE:
             decision = _proven(row, decision)
         if decision.action is Action.HALT:
-            return self._halt(row, decision.halt)
+            return self._halt(row, decision)
         if decision.action is Action.TERMINATE_THEN_DISPATCH:
             cursors.terminate_backend(row)
         return self._dispatch(row, end, decision)
 
-    def _halt(self, row: PartitionCursor, because: HaltReason | None) -> bool:
+    def _halt(self, row: PartitionCursor, decision: Decision) -> bool:
+        because = decision.halt
         assert because is not None
-        reason = f"{because.label}: offset {row.next_offset}, build {row.build}, signal {row.death_signal or 'unknown'}"
+        reason = f"{because.label}: {decision.detail}offset {row.next_offset}, build {row.build}, signal {row.death_signal or 'unknown'}"
         cursors.halt(cursors.current_attempt(row), because=because, reason=reason)
         return False
 
@@ -279,6 +281,9 @@ def _proven(row: PartitionCursor, decision: Decision) -> Decision:
     """Return what to do about a record that has killed often enough: set it aside only if nothing else may be to blame."""
     if not cursors.build_has_proved_itself(row):
         return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD)
+    if row.condemned_offset != row.next_offset and (in_a_row := killers_in_a_row(row)) >= IN_A_ROW_TO_HALT:
+        detail = f"{in_a_row} records in a row set aside, none stored between them; "
+        return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD, detail=detail)
     assert decision.suspicion is not None
     is_certain = decision.suspicion.is_beyond_doubt or row.condemned_offset == row.next_offset
     if is_certain or not cursors.innocents_have_died(within_seconds=INNOCENCE_SECONDS):

@@ -51,13 +51,15 @@ class Because(enum.StrEnum):
 class Decision:
     """`suspicion` is what the cursor holds against its records from now on, None for no change.
 
-    `SET_ASIDE` needs a further condition that the row does not show: the build has ingested something else since.
+    `SET_ASIDE` needs further conditions that the row does not show: the build has ingested something else since, and not
+    set aside one record after the other. `detail` goes with the reason of a halt.
     """
 
     action: Action
     because: Because
     suspicion: Suspicion | None = None
     halt: HaltReason | None = None
+    detail: str = ""
 
 
 def decide(

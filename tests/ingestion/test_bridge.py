@@ -16,6 +16,7 @@ from typing import NoReturn
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.db.models.functions import Now
 
 from ingestion import cursor as cursors
 from ingestion.bridge import Bridge, BridgeLimits
@@ -24,8 +25,19 @@ from ingestion.dispatch import DEATH_REPORT_SECONDS
 from ingestion.log.base import Log, LogUnavailable, NewRecord, PartitionId
 from ingestion.log.postgres import PostgresLog, append_now, create_topics
 from ingestion.membership import Alone
-from ingestion.models import Batch, Gap, GapReason, HaltReason, InboxPartition, PartitionCursor, Project, Topic
+from ingestion.models import (
+    Batch,
+    DeadLetter,
+    Gap,
+    GapReason,
+    HaltReason,
+    InboxPartition,
+    PartitionCursor,
+    Project,
+    Topic,
+)
 from ingestion.partitions import ensure_partitions
+from ingestion.reject import SetAsideReason
 
 BATCH = 100
 
@@ -102,8 +114,11 @@ class Bench:
             started_at=F("started_at") - timedelta(seconds=1), death_signal=death_signal
         )
 
-    def commit(self, task: Dispatch, *, build: str = "b1") -> Dispatch | None:
-        """Play a worker that commits the range and knows of no more; return what it hands over of a suspected one."""
+    def commit(self, task: Dispatch, *, build: str = "b1", killed: bool = False) -> Dispatch | None:
+        """Play a worker that commits the range and knows of no more; return what it hands over of a suspected one.
+
+        The one record of the range becomes a dead letter where it has `killed`.
+        """
         assert cursors.start_attempt(task, build=build) is not None
         cursor = self.cursor
         Batch.objects.create(
@@ -111,9 +126,19 @@ class Bench:
             attempt=task.attempt,
             start_offset=task.start,
             end_offset=task.end,
-            stored=task.end - task.start,
+            stored=0 if killed else task.end - task.start,
+            rejected=1 if killed else 0,
             worker_build=build,
         )
+        if killed:
+            DeadLetter.objects.create(
+                project_id=cursor.project_id,
+                cursor=cursor,
+                log_offset=task.start,
+                log_time=Now(),
+                reason=SetAsideReason.KILLED_WORKER,
+                size_bytes=2,
+            )
         return cursors.advance(
             task,
             next_offset=task.end,
@@ -228,6 +253,62 @@ def test_where_innocent_records_die_too_a_crash_of_its_own_still_sets_a_record_a
     bench.append(90)
     bench.play_poison(71, death_signal=signal.SIGSEGV)
     assert bench.cursor.condemned_offset == 71
+
+
+def let_a_sibling_store(bench: Bench, *, build: str) -> None:
+    """Prove the build: another partition stores an event."""
+    sibling = PartitionCursor.objects.get(topic=bench.topic, partition=1)
+    start = sibling.batches.count()
+    Batch.objects.create(
+        cursor=sibling, attempt=1, start_offset=start, end_offset=start + 1, stored=1, worker_build=build
+    )
+    PartitionCursor.objects.filter(pk=sibling.pk).update(progressed_at=Now())
+
+
+def set_aside(bench: Bench, count: int, *, build: str = "b1") -> Dispatch | None:
+    """Play so many records in a row that kill their worker and become dead letters, while the build is proven elsewhere.
+
+    Return what is sent after them.
+    """
+    task = bench.step()
+    for _ in range(count):
+        while task is not None and bench.cursor.condemned_offset is None:
+            bench.die(task, signal.SIGSEGV, build=build)
+            let_a_sibling_store(bench, build=build)
+            task = bench.step()
+        if task is None:
+            return None
+        task = bench.commit(task, build=build, killed=True) or bench.step()
+    return task
+
+
+def test_three_records_in_a_row_that_kill_are_the_last_to_be_set_aside(bench: Bench) -> None:
+    """A build that crashes on one tenant alone is proven by all the others."""
+    bench.append(5)
+    assert set_aside(bench, 4) is None
+    cursor = bench.cursor
+    assert (cursor.next_offset, cursor.condemned_offset) == (3, None)
+    assert cursor.halted_because == HaltReason.POISONED_BUILD
+    assert "3 records in a row" in cursor.halted_reason
+
+
+def test_an_event_between_them_lets_more_records_be_set_aside(bench: Bench) -> None:
+    bench.append(4)
+    task = set_aside(bench, 3)
+    assert task is not None
+    bench.commit(task)
+    bench.append(2)
+    assert set_aside(bench, 1) is not None
+    assert bench.cursor.halted_because == ""
+
+
+def test_what_another_build_set_aside_does_not_count_against_this_one(bench: Bench) -> None:
+    bench.append(5)
+    task = set_aside(bench, 3)
+    assert task is not None
+    bench.die(task, signal.SIGSEGV, build="b2")
+    assert set_aside(bench, 1, build="b2") is not None
+    assert bench.cursor.halted_because == ""
 
 
 def test_a_death_that_no_record_causes_leaves_no_strike(bench: Bench) -> None:
