@@ -57,6 +57,7 @@ class Runbook(enum.StrEnum):
     TRANSACTION_OPEN = "transaction-open"
     DEAD_LETTERS_OVER_QUOTA = "dead-letters-over-quota"
     DAY_MISSING = "day-missing"
+    SERIES_SCATTERED = "series-scattered"
     KAFKA_AWAY = "kafka-away"
     POSTGRES_AWAY = "postgres-away"
     REDIS_AWAY = "redis-away"

@@ -27,6 +27,7 @@ from ingestion.missing_days import missing_days
 from ingestion.models import GapReason, HaltReason
 from ingestion.partitions import TABLES, attached_days
 from ingestion.reject import RejectReason, SetAsideReason
+from ingestion.scattered_series import ScatteredSeries, scattered_series
 from ingestion.survey import survey
 
 logger = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class Figures:
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     days_ahead: Mapping[str, int] = field(default_factory=dict)
     days_missing: Mapping[str, int] = field(default_factory=dict)
+    scattered: Sequence[ScatteredSeries] = ()
 
 
 class DatabaseGauges(Collector):
@@ -115,6 +117,9 @@ def _samples(figures: Figures | None) -> Mapping[metrics.ReadGauge, Samples]:
         metrics.PARTITION_UNSEEN_SECONDS: _by_place(found, lambda item: item.unseen_seconds),
         metrics.PARTITION_HELD_UP_SECONDS: _by_place(found, lambda item: item.held_up_seconds),
         metrics.PARTITION_STRIKES: _by_place(found, lambda item: item.strikes),
+        metrics.SCATTERED_SERIES: {
+            (found.projects[item.project_id], item.topic): item.series for item in found.scattered
+        },
         metrics.GAPS: {(reason.value,): found.gaps.get(reason, (0, 0))[0] for reason in GapReason},
         metrics.GAP_OFFSETS: {(reason.value,): found.gaps.get(reason, (0, 0))[1] for reason in GapReason},
         metrics.DEAD_LETTERS_LAST_HOUR: {
@@ -159,7 +164,8 @@ def read_figures() -> Figures:
         with transaction.atomic(), connection.cursor() as sql:
             sql.execute(f"SET LOCAL statement_timeout = {round(TIMEOUT_SECONDS * 1000)}")
             conditions = survey(sql, with_closed=True)
-            # After the cursors, whose projects are never deleted.
+            scattered = scattered_series(sql)
+            # After the cursors and topics, whose projects are never deleted.
             sql.execute("SELECT id, slug FROM ingestion_project")
             projects = dict(sql.fetchall())
             sql.execute(_GAPS)
@@ -170,7 +176,7 @@ def read_figures() -> Figures:
             ahead = {table.name: days_ahead(attached_days(table.name), today=today) for table in TABLES}
             lacking = Counter(item.table for item in missing_days(sql))
             missing = {table.name: lacking[table.name] for table in TABLES}
-            return Figures(conditions, projects, gaps, dead_letters, ahead, missing)
+            return Figures(conditions, projects, gaps, dead_letters, ahead, missing, scattered)
     finally:
         connection.close()
 

@@ -196,6 +196,11 @@ PARTITION_STRIKES = ReadGauge(
     "Deaths of workers that are held against the partition's next records (deaths).",
     PARTITION_LABELS,
 )
+SCATTERED_SERIES = ReadGauge(
+    "sentinel_scattered_series",
+    "Series that got events through several partitions within an hour, per topic that has such (series).",
+    ("project", "topic"),
+)
 GAPS = ReadGauge(
     "sentinel_gaps",
     "Gaps: ranges that were never ingested, by reason (ranges).",

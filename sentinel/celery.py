@@ -60,6 +60,7 @@ app.conf.update(
         "checkpoint-idle": {"task": "sentinel.housekeeping.checkpoint_idle", "schedule": 60.0},
         "measure-outbox": {"task": "sentinel.housekeeping.measure_outbox", "schedule": 15.0},
         "report-stalled": {"task": "sentinel.housekeeping.report_stalled", "schedule": 30.0},
+        "report-scattered": {"task": "sentinel.housekeeping.report_scattered", "schedule": 600.0},
     },
 )
 app.autodiscover_tasks(["sentinel"], related_name="tasks")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ingestion.condition import Condition
 from ingestion.missing_days import MissingDay, missing_days
+from ingestion.scattered_series import ScatteredSeries, scattered_series
 from ingestion.survey import survey
 
 TIMEOUT_SECONDS = 1.5
@@ -20,10 +21,11 @@ class DatabaseAway(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The condition of every open partition of the log, and the days that the tables lack."""
+    """The condition of every open partition of the log, the days that tables lack, and series that are scattered."""
 
     conditions: Sequence[Condition]
     missing_days: Sequence[MissingDay]
+    scattered: Sequence[ScatteredSeries]
 
 
 def read_partitions(database_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Reading:
@@ -63,7 +65,7 @@ def _read(database_url: str, *, timeout_seconds: float) -> Reading:
         connection = psycopg2.connect(**parameters)
         try:
             with connection.cursor() as sql:
-                return Reading(survey(sql), missing_days(sql))
+                return Reading(survey(sql), missing_days(sql), scattered_series(sql))
         finally:
             connection.close()
     except (errors.UndefinedTable, errors.UndefinedColumn):

@@ -10,6 +10,7 @@ from django.db import close_old_connections
 from alerting import retention as alert_retention
 from detection.baselines import BaselineStore
 from detection.checkpoint import checkpoint_offsets
+from detection.scattered import report_scattered
 from ingestion import partitions, retention
 from ingestion.clock import database_now
 from ingestion.condition import Runbook
@@ -84,3 +85,10 @@ def report_stalled_partitions() -> None:
     """Raise the alarm on partitions that lag without progress."""
     close_old_connections()
     report_stalled()
+
+
+@shared_task(name="sentinel.housekeeping.report_scattered", ignore_result=True)
+def report_scattered_series() -> None:
+    """Warn of series that arrive through several partitions."""
+    close_old_connections()
+    report_scattered()

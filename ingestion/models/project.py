@@ -76,6 +76,12 @@ class Topic(models.Model):
         default=False,
         help_text="POST /api/v1/events of the project appends to this topic.",
     )
+    # What beat last found (`detection.scattered`).
+    scattered_series = models.PositiveIntegerField(
+        default=0, db_default=0, editable=False, help_text="Series that arrive through several partitions."
+    )
+    scattered_example_id = models.BigIntegerField(null=True, editable=False, help_text="The id of one such series.")
+    scattered_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["name"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ingestion.condition import Condition, Runbook, State
 from ingestion.missing_days import MissingDay
+from ingestion.scattered_series import ScatteredSeries
 from sentinel.cli.columns import render
 
 DAYS_SHOWN = 5
@@ -65,3 +66,10 @@ def lacking(days: Sequence[MissingDay]) -> str:
     named = [f"{item.table} {item.day}" for item in days[:DAYS_SHOWN]] + (["..."] if len(days) > DAYS_SHOWN else [])
     what = f"no partition for {number}, whose events are set aside as late: {', '.join(named)}"
     return f"{what}; {Runbook.DAY_MISSING.path}"
+
+
+def note(scattered: ScatteredSeries) -> str:
+    """Return one line on the series of a topic that arrive through several partitions."""
+    what = f"{scattered.series:,} series of {scattered.topic} arrive through several partitions"
+    why = f"each of which learns them alone, such as series {scattered.example_id}"
+    return f"note: {what}, {why}; {Runbook.SERIES_SCATTERED.path}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ingestion.condition import Condition
     from ingestion.missing_days import MissingDay
+    from ingestion.scattered_series import ScatteredSeries
     from sentinel.runtime import ProcessRecord, Runtime
 
 NAME = "status"
@@ -31,6 +32,7 @@ class Partitions:
 
     conditions: Sequence[Condition] = ()
     missing_days: Sequence[MissingDay] = ()
+    scattered: Sequence[ScatteredSeries] = ()
     error: str | None = None
     asked: bool = False
 
@@ -74,7 +76,7 @@ def _ask_partitions(record: Runtime | None) -> Partitions:
         return Partitions()
     try:
         found = read_partitions(url)
-        return Partitions(found.conditions, found.missing_days, asked=True)
+        return Partitions(found.conditions, found.missing_days, found.scattered, asked=True)
     except DatabaseAway as error:
         return Partitions(error=str(error), asked=True)
 
@@ -89,11 +91,16 @@ def _as_json(partitions: Partitions) -> dict[str, Any]:
         "missing_days": [{"table": item.table, "day": str(item.day)} for item in partitions.missing_days]
         if known
         else None,
+        "scattered_series": [
+            {"topic": item.topic, "series": item.series, "example_id": item.example_id} for item in partitions.scattered
+        ]
+        if known
+        else None,
     }
 
 
 def _print_partitions(partitions: Partitions) -> None:
-    from sentinel.cli.partition_lines import lacking, summary, table
+    from sentinel.cli.partition_lines import lacking, note, summary, table
 
     if partitions.error is not None:
         print(f"partitions: unknown, PostgreSQL does not tell: {partitions.error}")
@@ -104,6 +111,8 @@ def _print_partitions(partitions: Partitions) -> None:
         print(summary(partitions.conditions))
         if partitions.missing_days:
             print(lacking(partitions.missing_days))
+        for item in partitions.scattered:
+            print(note(item))
 
 
 def _as_dict(record: Runtime | None, *, now: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from ingestion.gauges import FRESH_SECONDS, DatabaseGauges, Figures, days_ahead, read_figures
-from ingestion.models import DeadLetter, Gap, PartitionCursor, Project
+from ingestion.models import DeadLetter, Gap, PartitionCursor, Project, Topic
 from ingestion.partitions import ensure_partitions, partition_name
 
 
@@ -89,6 +89,19 @@ def test_each_project_shows_the_lag_of_its_own_topics() -> None:
     samples = shown(DatabaseGauges())
     assert samples["sentinel_partition_lag_records", "default", "llm.telemetry", "0"] == 3
     assert samples["sentinel_partition_lag_records", "acme", "acme.telemetry", "0"] == 8
+
+
+@pytest.mark.django_db(transaction=True)
+def test_series_in_several_partitions_are_counted_by_topic() -> None:
+    project = Project.objects.get(slug="default")
+    now = datetime.now(UTC)
+    Topic.objects.create(
+        name="scattered", project=project, scattered_series=3, scattered_example_id=9, scattered_at=now
+    )
+    Topic.objects.create(name="fine", project=project, scattered_series=0, scattered_at=now)
+    samples = shown(DatabaseGauges())
+    assert samples["sentinel_scattered_series", "default", "scattered"] == 3
+    assert ("sentinel_scattered_series", "default", "fine") not in samples
 
 
 @pytest.mark.django_db(transaction=True)

@@ -197,6 +197,24 @@ def test_a_day_that_a_table_lacks_is_said_and_the_exit_code_says_so(
     assert json.loads(capsys.readouterr().out)["missing_days"] == [{"table": "events", "day": missing_day}]
 
 
+@pytest.mark.usefixtures("database")
+def test_series_in_several_partitions_are_a_note_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    from ingestion.models import Project, Topic
+
+    Topic.objects.create(
+        name="acme.telemetry", project=Project.objects.get(slug="default"), scattered_series=3, scattered_example_id=9,
+        scattered_at=datetime.now(UTC),
+    )  # fmt: skip
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "note: 3 series of acme.telemetry arrive through several partitions, each of which learns them alone, such as "
+        "series 9; docs/runbooks/series-scattered.md"
+    )
+    assert main(["status", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["scattered_series"]
+    assert found == [{"topic": "acme.telemetry", "series": 3, "example_id": 9}]
+
+
 def test_without_a_database_to_ask_partitions_are_not_spoken_of(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
