@@ -60,7 +60,8 @@ _DISPATCH = """
         suspect_end = %(suspect_end)s, strikes = %(strikes)s, lone_strikes = %(lone_strikes)s,
         lone_doubts = %(lone_doubts)s, lone_deaths = %(lone_deaths)s, suspected_build = %(build)s,
         suspected_at = CASE WHEN %(suspect_end)s IS NULL THEN NULL ELSE coalesce(suspected_at, now()) END,
-        condemned_offset = CASE WHEN %(condemn)s THEN next_offset ELSE condemned_offset END,
+        condemned_offset = CASE WHEN %(condemn)s THEN next_offset
+            WHEN suspected_build NOT IN ('', %(build)s) THEN NULL ELSE condemned_offset END,
         last_error = coalesce(%(death)s, last_error)
     WHERE id = (
         SELECT id FROM ingestion_partitioncursor
@@ -83,7 +84,7 @@ def dispatch(
     """Mark the next attempt on [next_offset, end); None when somebody else moved the cursor or holds its row.
 
     `suspicion` replaces what the cursor holds against its records; `condemn` has the one record at `next_offset` set
-    aside unread.
+    aside unread, by the build that it is held against.
     """
     held = asdict(suspicion or Suspicion.of(cursor))
     has_died = suspicion is not None and suspicion != Suspicion.of(cursor)

@@ -85,8 +85,13 @@ def log_broken(task: Dispatch, part: Part, because: SetAside) -> None:
 
 
 def condemnation(cursor: PartitionCursor) -> SetAside | None:
-    """Return why the record at the cursor is set aside unread; None where it is not."""
+    """Return why the record at the cursor is set aside unread; None where it is not.
+
+    What another build died of, this one reads. A person who resumes condemns for every build.
+    """
     if cursor.condemned_offset is None or cursor.condemned_offset != cursor.next_offset:
+        return None
+    if cursor.suspected_build not in ("", cursor.build):
         return None
     # Where its process died is what the bridge has noted, such as "killed: SIGSEGV in scrub".
     death = cursor.last_error.partition(": ")[2]

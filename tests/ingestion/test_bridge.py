@@ -205,6 +205,20 @@ def play_until_alone(bench: Bench) -> Dispatch:
     return alone
 
 
+def test_a_condemnation_ends_with_its_build(bench: Bench) -> None:
+    alone = play_until_alone(bench)
+    for _ in range(3):
+        bench.die(alone, signal.SIGSEGV)
+        alone = bench.next()
+    condemned = bench.cursor
+    assert condemned.condemned_offset == alone.start
+    bench.die(alone, signal.SIGSEGV, build="b2")
+    again = bench.next()
+    assert (again.start, again.end) == (alone.start, alone.end)
+    tried_anew = bench.cursor
+    assert (tried_anew.condemned_offset, tried_anew.lone_strikes) == (None, 1)
+
+
 def test_where_innocent_records_die_too_being_killed_sets_no_record_aside(bench: Bench) -> None:
     play_an_innocent_death(bench)
     bench.append(90)

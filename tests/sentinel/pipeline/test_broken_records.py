@@ -240,8 +240,8 @@ def test_an_error_that_no_record_can_have_caused_ends_the_attempt_and_sets_nothi
     assert letters(partition) == []
 
 
-def condemn(partition: Partition, *, end: int) -> cursors.Dispatch:
-    suspicion = Suspicion(suspect_end=partition.cursor.next_offset + 1, strikes=5, lone_strikes=3)
+def condemn(partition: Partition, *, end: int, build: str = "") -> cursors.Dispatch:
+    suspicion = Suspicion(suspect_end=partition.cursor.next_offset + 1, strikes=5, lone_strikes=3, build=build)
     PartitionCursor.objects.filter(pk=partition.cursor_id).update(death_signal=11, phase="scrub")
     task = cursors.dispatch(partition.cursor, end=end, suspicion=suspicion, condemn=True)
     assert task is not None
@@ -262,6 +262,18 @@ def test_a_condemned_record_is_set_aside_unread_and_the_rest_goes_on(partition: 
     worker.drain(partition, batch_records=10)
     assert [batch.rejected for batch in Batch.objects.order_by("start_offset")] == [0, 1, 0]
     assert not any(item.problems for item in audit(partition.log))
+
+
+@pytest.mark.parametrize(("condemned_by", "letters_left"), [("crashes", 0), ("mended", 1), ("", 1)])
+def test_what_another_build_died_of_is_read_again(
+    partition: Partition, redis_url: str, condemned_by: str, letters_left: int
+) -> None:
+    """No build at all is a person's decision."""
+    partition.append(event(0))
+    worker = new_worker(build="mended")
+    assert worker.pipeline.ingest(condemn(partition, end=1, build=condemned_by)) is Outcome.COMMITTED
+    assert len(letters(partition)) == letters_left
+    assert partition.cursor.condemned_offset is None
 
 
 def test_of_a_longer_range_only_the_condemned_record_is_taken(partition: Partition, worker: Worker) -> None:
