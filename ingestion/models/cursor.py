@@ -8,13 +8,18 @@ from ingestion.models.project import Project
 
 
 class Phase(models.TextChoices):
-    """What the current attempt was doing when it last said so."""
+    """The stages of a range, as its dead letters and its times name them."""
 
     READ = "read"
     DECODE = "decode"
     SCRUB = "scrub"
     STORE = "store"
     DETECT = "detect"
+
+
+# What an attempt says that it does. Detection runs inside the transaction of STORE: nobody would see its own mark before
+# that has committed.
+MARKED_PHASES = (Phase.READ, Phase.DECODE, Phase.SCRUB, Phase.STORE)
 
 
 class HaltReason(models.TextChoices):
@@ -55,7 +60,12 @@ class PartitionCursor(models.Model):
     )
     started_at = models.DateTimeField(null=True)
     ended_attempt = models.BigIntegerField(default=0, help_text="The last attempt that ended by any path but death.")
-    phase = models.CharField(max_length=10, choices=Phase.choices, blank=True)
+    phase = models.CharField(
+        max_length=10,
+        choices=[(phase.value, phase.label) for phase in MARKED_PHASES],
+        blank=True,
+        help_text="What the current attempt was doing when it last said so; store takes in detection.",
+    )
     retry_at = models.DateTimeField(null=True, help_text="Not dispatched before: the last attempt failed or was busy.")
     last_error = models.CharField(max_length=300, blank=True)
     backend_pid = models.IntegerField(null=True)
