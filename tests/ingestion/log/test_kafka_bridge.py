@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
+from kafka import KafkaProducer
 from structlog.testing import capture_logs
 
 from detection.baselines import BaselineStore
 from ingestion import cursor as cursors
 from ingestion.bridge import Bridge, BridgeLimits
+from ingestion.condition import Condition, State
 from ingestion.cursor import Dispatch
 from ingestion.log.kafka import KafkaLog
 from ingestion.membership import Alone
 from ingestion.models import Batch, DeadLetter, Event, Gap, GapReason, HaltReason, PartitionCursor, Project, Topic
 from ingestion.partitions import ensure_partitions
+from ingestion.survey import survey
 from sentinel.outcome import Outcome
 from sentinel.pipeline import Pipeline
 from sentinel.services.base import run_service
@@ -44,13 +49,18 @@ class Mill:
         self.pipeline = self.new_pipeline(new_log(topic.brokers))
         self.bridge.step()
 
-    def new_bridge(self, log: KafkaLog) -> Bridge:
+    def new_bridge(self, log: KafkaLog, *, transaction_open_seconds: float = 90.0) -> Bridge:
         return Bridge(
             log=log,
             membership=Alone(),
             send=self.sent.append,
             broker_generation=lambda: "the same",
-            limits=BridgeLimits(batch_records=BATCH, hard_limit_seconds=60, discovery_seconds=1),
+            limits=BridgeLimits(
+                batch_records=BATCH,
+                hard_limit_seconds=60,
+                discovery_seconds=1,
+                transaction_open_seconds=transaction_open_seconds,
+            ),
         )
 
     def new_pipeline(self, log: KafkaLog) -> Pipeline:
@@ -88,6 +98,11 @@ class Mill:
     @property
     def cursor(self) -> PartitionCursor:
         return self.cursors[0]
+
+    @property
+    def condition(self) -> Condition:
+        with connection.cursor() as sql:
+            return next(item for item in survey(sql) if item.cursor_id == self.cursor.pk)
 
     @property
     def stored(self) -> int:
@@ -365,3 +380,30 @@ def test_a_dispatch_from_before_a_close_can_no_longer_start(mill: Mill) -> None:
     mill.run_until(lambda: mill.cursor.closed_at is not None)
     assert cursors.start_attempt(task) is None
     assert mill.pipeline.ingest(task) is Outcome.STALE
+
+
+@pytest.fixture
+def open_transaction(mill: Mill) -> Iterator[Any]:
+    """Give a producer that has written one record of a transaction, behind which others have written two."""
+    producer = KafkaProducer(bootstrap_servers=mill.topic.brokers.split(","), transactional_id=mill.topic.name)
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(mill.topic.name, value=event(0), partition=0)
+    producer.flush()
+    mill.topic.append(*events(1, 3))
+    yield producer
+    producer.close()
+
+
+def test_a_partition_behind_an_open_transaction_is_stuck_until_it_ends_and_then_goes_on(
+    mill: Mill, open_transaction: Any
+) -> None:
+    with closing(new_log(mill.topic.brokers)) as log:
+        mill.new_bridge(log, transaction_open_seconds=0).step()
+        found = mill.condition
+        assert (found.state, found.lag, found.runbook) == (State.STUCK, 3, "transaction-open")
+        open_transaction.abort_transaction()
+        mill.run_until(lambda: mill.stored == 2)
+        assert mill.condition.state is not State.STUCK
+        mill.new_bridge(log).step()
+    assert (mill.cursor.held_up_since, mill.cursor.held_up_offset, mill.cursor.held_up_end) == (None, None, None)
