@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.faults.arena import Arenas
+from sentinel.child import wait_until
+from tests.faults.arena import Arena, Arenas
 
 pytestmark = [pytest.mark.fault, pytest.mark.quick]
 
@@ -24,7 +25,7 @@ def test_row_17_a_session_may_end_at_any_time(arenas: Arenas) -> None:
         arena.start_load(per_second=1_200)
         with arena.fault() as fault:
             for _ in range(SESSIONS):
-                pid, name = arena.random.choice(arena.witness.rows(_SESSIONS))
+                pid, name = arena.random.choice(sessions(arena))
                 arena.witness.rows("SELECT pg_terminate_backend(%s)", pid)
                 fault.note(name)
                 time.sleep(BETWEEN_SECONDS)
@@ -32,3 +33,15 @@ def test_row_17_a_session_may_end_at_any_time(arenas: Arenas) -> None:
     assert len(fault.notes) == SESSIONS
     assert figures.recovery_max_seconds is not None
     assert figures.recovery_max_seconds <= BOUND_SECONDS * arena.slowness
+
+
+def sessions(arena: Arena) -> list[tuple[int, str]]:
+    """Return id and name of Sentinel's sessions; just after the last one was ended there may be none for a moment."""
+    found: list[tuple[int, str]] = []
+
+    def is_any() -> bool:
+        found.extend(arena.witness.rows(_SESSIONS))
+        return bool(found)
+
+    assert wait_until(is_any, timeout_seconds=BOUND_SECONDS)
+    return found

@@ -100,7 +100,7 @@ def test_an_attempt_that_fails_before_its_commit_changes_nothing(
 
     task = cursors.dispatch(partition.cursor, end=600)
     assert task is not None
-    assert worker.pipeline.ingest(task) == "database"
+    assert worker.pipeline.ingest(task) == "unproven"
     with connection.cursor() as sql:
         sql.execute("ALTER TABLE ingestion_batch DROP CONSTRAINT refuse")
     assert partition.cursor.next_offset == 400
