@@ -107,10 +107,13 @@ def _judge_rule(entries: Sequence[OutboxEntry], *, now: datetime) -> list[Outbox
 
 
 def _judge_window(entries: Sequence[OutboxEntry], *, now: datetime) -> list[OutboxEntry]:
-    """Return the entries that hold their window's claim; suppress or postpone the others."""
+    """Return the entries that hold their window's claim; suppress or postpone the others.
+
+    In the order of the windows, for the same reason as in `_take_claims`: who waits is written into the claim.
+    """
     claims = _take_claims([entry for entry in entries if not entry.test])
     ready, repeats, waiting = [], [], []
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: (_window(entry), entry.anomaly_timestamp, entry.id)):
         claim = claims.get(_window(entry))
         if entry.test or (claim is not None and claim.entry_id == entry.id):
             ready.append(entry)
@@ -120,7 +123,7 @@ def _judge_window(entries: Sequence[OutboxEntry], *, now: datetime) -> list[Outb
             repeats.append(entry)
     _suppress(repeats, SuppressionReason.DUPLICATE_IN_WINDOW, now=now)
     OutboxEntry.objects.filter(id__in=[entry.id for entry in waiting]).update(next_attempt_at=now + WAIT)
-    return ready
+    return sorted(ready, key=lambda entry: entry.next_attempt_at)
 
 
 def _take_claims(entries: Sequence[OutboxEntry]) -> dict[_Window, AlertClaim]:
