@@ -109,11 +109,13 @@ def _judge_rule(entries: Sequence[OutboxEntry], *, now: datetime) -> list[Outbox
 def _judge_window(entries: Sequence[OutboxEntry], *, now: datetime) -> list[OutboxEntry]:
     """Return the entries that hold their window's claim; suppress or postpone the others.
 
-    In the order of the windows, for the same reason as in `_take_claims`: who waits is written into the claim.
+    In the order of the windows throughout, so that workers that want the same windows wait for each other but never in
+    a circle: claims are taken, and who waits is written into them.
     """
-    claims = _take_claims([entry for entry in entries if not entry.test])
+    ordered = sorted(entries, key=lambda entry: (_window(entry), entry.anomaly_timestamp, entry.id))
+    claims = _take_claims([entry for entry in ordered if not entry.test])
     ready, repeats, waiting = [], [], []
-    for entry in sorted(entries, key=lambda entry: (_window(entry), entry.anomaly_timestamp, entry.id)):
+    for entry in ordered:
         claim = claims.get(_window(entry))
         if entry.test or (claim is not None and claim.entry_id == entry.id):
             ready.append(entry)
@@ -129,11 +131,11 @@ def _judge_window(entries: Sequence[OutboxEntry], *, now: datetime) -> list[Outb
 def _take_claims(entries: Sequence[OutboxEntry]) -> dict[_Window, AlertClaim]:
     """Claim each entry's window unless it is claimed; return who holds each window.
 
-    In the order of the keys, so that workers that want the same windows wait for each other but never in a circle; of
-    the entries of one window the earliest anomaly's comes first. A claim that is released in between is missing.
+    The entries are ordered by window; of one window the first, which is the earliest anomaly's, takes the claim. A claim
+    that is released in between is missing.
     """
     firsts: dict[_Window, OutboxEntry] = {}
-    for entry in sorted(entries, key=lambda entry: (_window(entry), entry.anomaly_timestamp, entry.id)):
+    for entry in entries:
         firsts.setdefault(_window(entry), entry)
     AlertClaim.objects.bulk_create(
         [AlertClaim(**asdict(window), entry_id=entry.id) for window, entry in firsts.items()], ignore_conflicts=True
