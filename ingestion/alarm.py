@@ -45,7 +45,8 @@ class Alarms:
     def look(self, rows: Sequence[PartitionCursor], ends: Mapping[Key, int]) -> None:
         """Raise the alarm where it is due; a cursor beyond the end for too long halts.
 
-        The rows carry the database's clock as `db_now`. Nothing is said, and nothing forgotten, of partitions whose end is not among the `ends` that were just read.
+        The rows carry the database's clock as `db_now`. Nothing is said, and nothing forgotten, of partitions whose end
+        is not among the `ends` that were just read.
         """
         for row in rows:
             end = ends.get((row.topic, row.partition))

@@ -1,7 +1,7 @@
 """How long a range may be: shorter where a producer sends what is no event.
 
 A rejected record costs several times an accepted one, and one that is kept as a dead letter more. Ranges of all tenants
-wait in one queue for a few processes; whoever sends rejects shall not hold a process for longer than the others do.
+wait for the same few processes; whoever sends rejects shall not hold a process for longer than the others do.
 Where a range ends changes nothing of what is stored.
 """
 

@@ -5,9 +5,9 @@ so on, until one record is left: it is set aside, and the rest of the range goes
 advances on a grid of the log, so that committing in other cuts gives the same verdicts. A range of n records costs at
 most log2(n) + 1 tries more than one that breaks on nothing, for each record that is set aside.
 
-What breaks on a record may as well break on every record, be it the build or a table that was altered: the record is set aside only when others went through the same build
-since it was suspected, or go through together with it, in the transaction that sets it aside. Where three in a row
-break and none goes through, the build is the poison.
+What breaks on a record may as well break on every record, be it the build or a table that was altered: the record is
+set aside only when others went through the same build since it was suspected, or go through together with it, in the
+transaction that sets it aside. Where three in a row break and none goes through, the build is the poison.
 """
 
 from __future__ import annotations
