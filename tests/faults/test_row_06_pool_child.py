@@ -11,8 +11,9 @@ from tests.faults.arena import Arenas
 pytestmark = pytest.mark.fault
 
 KILLS = 5
-# A second, and the half second or so between two commits of an undisturbed partition.
-BOUND_SECONDS = 1.5
+# A second; in the worst case also the half second or so between two commits of an undisturbed partition.
+BOUND_SECONDS = 1.0
+MAX_BOUND_SECONDS = 1.5
 
 ALL_KILLED_SECONDS = 120.0
 RANDOM_SECONDS = 90.0
@@ -28,8 +29,10 @@ def test_row_06_a_killed_pool_child_holds_nobody_up(arenas: Arenas) -> None:
             with arena.fault() as fault:
                 arena.kill_busy_child(fault)
         figures = arena.finish()
+    assert figures.standstill_p50_seconds is not None
     assert figures.standstill_max_seconds is not None
-    assert figures.standstill_max_seconds <= BOUND_SECONDS * arena.slowness
+    assert figures.standstill_p50_seconds <= BOUND_SECONDS * arena.slowness
+    assert figures.standstill_max_seconds <= MAX_BOUND_SECONDS * arena.slowness
 
 
 def test_row_06_a_child_may_die_between_any_two_steps(arenas: Arenas) -> None:
@@ -44,7 +47,7 @@ def test_row_06_a_child_may_die_between_any_two_steps(arenas: Arenas) -> None:
     assert figures.standstill_p50_seconds is not None
     assert figures.standstill_max_seconds is not None
     assert figures.standstill_p50_seconds <= BOUND_SECONDS * arena.slowness
-    assert figures.standstill_max_seconds <= BOUND_SECONDS * arena.slowness
+    assert figures.standstill_max_seconds <= MAX_BOUND_SECONDS * arena.slowness
 
 
 def test_row_06_children_may_die_at_random_steps(arenas: Arenas) -> None:
