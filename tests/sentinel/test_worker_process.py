@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from celery.signals import task_postrun
 
@@ -40,3 +41,14 @@ def test_not_after_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = weakref.ref(Held())
     task_postrun.send(sender=None)
     assert dead() is not None
+
+
+def test_what_a_long_batch_took_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "_collected_at", time.monotonic() - COLLECT_SECONDS)
+    texts = [bytes(2_000) for _ in range(50_000)]
+    stays = texts[::50]
+    del texts
+    before_bytes = psutil.Process().memory_info().rss
+    task_postrun.send(sender=None)
+    assert before_bytes - psutil.Process().memory_info().rss > 50_000_000
+    assert len(stays) == 1_000
