@@ -27,6 +27,7 @@ from ingestion import metrics
 from ingestion.alarm import BEYOND_END_SECONDS, Alarms, DayAlarm
 from ingestion.condition import STALLED_SECONDS
 from ingestion.cursor import Dispatch
+from ingestion.cursor_lock import held_locks, terminate_backend
 from ingestion.discovery import discover
 from ingestion.dispatch import Action, Because, Decision, decide
 from ingestion.ends import EndReader, Ends
@@ -37,7 +38,7 @@ from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
 from ingestion.open_transactions import OPEN_SECONDS, OpenTransactions
-from ingestion.proof import IN_A_ROW_TO_HALT, killers_in_a_row
+from ingestion.proof import IN_A_ROW_TO_HALT, build_has_proved_itself, innocents_have_died, killers_in_a_row
 from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
@@ -173,7 +174,7 @@ class Bridge:
     def _lock_free_seconds(self, rows: Sequence[PartitionCursor]) -> dict[int, float]:
         """Return for how long the locks of started attempts have been seen free; a held one is not in it."""
         started = [row for row in rows if _may_have_died(row)]
-        held = cursors.held_locks() if started else {}
+        held = held_locks() if started else {}
         free = {(row.pk, row.attempt) for row in started if row.pk not in held}
         now = time.monotonic()
         self._free_since = {key: self._free_since.get(key, now) for key in free}
@@ -210,7 +211,7 @@ class Bridge:
         if decision.action is Action.HALT:
             return self._halt(row, decision)
         if decision.action is Action.TERMINATE_THEN_DISPATCH:
-            cursors.terminate_backend(row)
+            terminate_backend(row)
         return self._dispatch(row, end, decision)
 
     def _halt(self, row: PartitionCursor, decision: Decision) -> bool:
@@ -279,14 +280,14 @@ def _may_have_died(row: PartitionCursor) -> bool:
 
 def _proven(row: PartitionCursor, decision: Decision) -> Decision:
     """Return what to do about a record that has killed often enough: set it aside only if nothing else may be to blame."""
-    if not cursors.build_has_proved_itself(row):
+    if not build_has_proved_itself(row):
         return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD)
     if row.condemned_offset != row.next_offset and (in_a_row := killers_in_a_row(row)) >= IN_A_ROW_TO_HALT:
         detail = f"{in_a_row} records in a row set aside, none stored between them; "
         return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD, detail=detail)
     assert decision.suspicion is not None
     is_certain = decision.suspicion.is_beyond_doubt or row.condemned_offset == row.next_offset
-    if is_certain or not cursors.innocents_have_died(within_seconds=INNOCENCE_SECONDS):
+    if is_certain or not innocents_have_died(within_seconds=INNOCENCE_SECONDS):
         return decision
     if decision.suspicion.is_doubtful:
         return replace(decision, action=Action.HALT, halt=HaltReason.UNEXPLAINED_DEATHS)

@@ -27,6 +27,7 @@ from ingestion import cursor as cursors
 from ingestion.bad_deploy import BuildWatch
 from ingestion.clock import database_now
 from ingestion.cursor import Dispatch
+from ingestion.cursor_lock import holding_lock
 from ingestion.failpoint import failpoint
 from ingestion.lateness import AttachedDays, split_late
 from ingestion.log.base import Log
@@ -34,6 +35,7 @@ from ingestion.log.configured import open_log
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
 from ingestion.partitions import PartitionMissing
+from ingestion.proof import build_has_proved_itself
 from ingestion.quota import RejectQuota
 from ingestion.series import SeriesIds
 from sentinel import attempt
@@ -73,7 +75,7 @@ class Pipeline:
         """Run one attempt; never raises for anything that a later attempt may survive."""
         began_at = time.monotonic()
         failpoint("before_lock")
-        with cursors.holding_lock(task.cursor_id) as held:
+        with holding_lock(task.cursor_id) as held:
             if not held:
                 cursors.end_attempt(task, error=cursors.BUSY, retry_seconds=cursors.BUSY_RETRY_SECONDS)
                 return Outcome.BUSY
@@ -122,9 +124,7 @@ class Pipeline:
             suspected_at = suspected_at or self._suspected_at(cursor)
             because = set_aside_for(failed)
             attempt.log_broken(task, part, because)
-            if not search.broke(
-                part, because, is_proven=partial(cursors.build_has_proved_itself, cursor, since=suspected_at)
-            ):
+            if not search.broke(part, because, is_proven=partial(build_has_proved_itself, cursor, since=suspected_at)):
                 raise failed.error
             search.check_hope(attempts=cursor.dispatches)
 

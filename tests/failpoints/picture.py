@@ -14,8 +14,8 @@ from django.db import connection
 
 from detection.fold import PartitionState
 from detection.rebuild import rebuild
-from ingestion import cursor as cursors
 from ingestion.batches import BatchStamp
+from ingestion.cursor_lock import held_locks
 from ingestion.models import Batch, Gap, InboxPartition, PartitionCursor
 
 Rows = Sequence[tuple[Any, ...]]
@@ -122,7 +122,7 @@ def check_settled(cursor_id: int) -> None:
     assert (cursor.suspect_end, cursor.strikes) == (None, 0)
     assert (cursor.lone_strikes, cursor.lone_doubts, cursor.lone_deaths) == (0, 0, 0)
     assert (cursor.condemned_offset, cursor.halted_reason, cursor.closed_at) == (None, "", None)
-    assert cursor_id not in cursors.held_locks()
+    assert cursor_id not in held_locks()
     cached = cached_state(cursor_id)
     assert cached is not None, "the stamp in Redis is not that of the last batch"
     assert encoded(cached) == encoded(rebuild(cursor_id))

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ingestion import cursor as cursors
 from ingestion.cursor import Dispatch
+from ingestion.cursor_lock import held_locks
 from ingestion.failpoint import WORKER_POINTS
 from ingestion.gaps import record_gap
 from ingestion.models import GapReason
@@ -105,8 +105,8 @@ def stand_still(bench: Bench, point: str, task: Dispatch) -> Zombie:
 def note_locks(zombies: dict[str, Zombie]) -> None:
     """Remember who kept its lock once PostgreSQL has ended the sessions that idle in a transaction."""
     inside = {zombies[point].cursor_id for point in INSIDE}
-    assert wait_until(lambda: not inside & set(cursors.held_locks()), timeout_seconds=HARD_LIMIT_SECONDS)
-    held = cursors.held_locks()
+    assert wait_until(lambda: not inside & set(held_locks()), timeout_seconds=HARD_LIMIT_SECONDS)
+    held = held_locks()
     for zombie in zombies.values():
         zombie.kept_its_lock = zombie.cursor_id in held
 
@@ -160,7 +160,7 @@ def test_a_worker_that_stands_still_before_its_attempt_or_after_it_holds_nobody_
     bridge.step()
     zombie = bench.worker(f"{point}=freeze")
     assert set(zombie.ingest(bench.queue.popleft())) == {"stopped"}
-    assert (bench.cursor.pk in cursors.held_locks()) == (point in HOLDING)
+    assert (bench.cursor.pk in held_locks()) == (point in HOLDING)
     helper, deadline = bench.worker(), time.monotonic() + 10
     while not bench.has_reached():
         assert time.monotonic() < deadline, vars(bench.cursor)
@@ -177,7 +177,7 @@ def test_a_worker_that_stands_still_before_its_attempt_or_after_it_holds_nobody_
     assert picture(bench.cursor.pk) == reference
     # What it publishes only now bears the stamp of its own batch: nobody takes it for the last one's.
     assert (cached_state(bench.cursor.pk) is None) == (point in points("after_commit", "before_redis"))
-    assert bench.cursor.pk not in cursors.held_locks()
+    assert bench.cursor.pk not in held_locks()
 
 
 def test_a_range_whose_cursor_was_moved_while_it_was_prepared_is_stale(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from django.conf import settings
 from alerting.models import AlertRule
 from alerting.rules import forget_rules
 from ingestion import cursor as cursors
-from ingestion.cursor import LOCK_CLASS
+from ingestion.cursor_lock import LOCK_CLASS
 from ingestion.log.base import NewRecord
 from ingestion.log.postgres import PARTITIONS, append_now
 from ingestion.partitions import ensure_partitions

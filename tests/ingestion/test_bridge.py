@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 from ingestion import cursor as cursors
 from ingestion.bridge import Bridge, BridgeLimits
 from ingestion.cursor import Dispatch
+from ingestion.cursor_lock import LOCK_CLASS
 from ingestion.dispatch import DEATH_REPORT_SECONDS
 from ingestion.log.base import Log, LogUnavailable, NewRecord, PartitionId
 from ingestion.log.postgres import PostgresLog, append_now, create_topics
@@ -484,7 +485,7 @@ def test_a_range_whose_session_was_ended_is_sent_again_in_the_same_step(bench: B
         PartitionCursor.objects.filter(pk=task.cursor_id).update(
             backend_pid=pid, backend_start=start, started_at=F("started_at") - timedelta(minutes=2)
         )
-        sql.execute("SELECT pg_advisory_lock(%s, %s)", [cursors.LOCK_CLASS, task.cursor_id])
+        sql.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, task.cursor_id])
         sql.execute("BEGIN; SELECT FROM ingestion_partitioncursor WHERE id = %s FOR UPDATE", [task.cursor_id])
         # It takes a moment to end, and holds its locks until then.
         os.kill(pid, signal.SIGSTOP)

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import redis
 
-from ingestion.cursor import LOCK_CLASS
+from ingestion.cursor_lock import LOCK_CLASS
 from sentinel.child import wait_until
 from tests.faults.differences import Differences, Invariant
 from tests.faults.witness import Witness

@@ -8,6 +8,7 @@ from contextlib import closing
 from django.db import connection
 
 from ingestion import cursor as cursors
+from ingestion.cursor_lock import held_locks, holding_lock, terminate_backend
 from sentinel.outcome import Outcome
 from tests.sentinel.pipeline.conftest import Partition, Worker, event
 
@@ -19,7 +20,7 @@ def test_a_second_worker_answers_busy_and_the_range_waits_a_second(partition: Pa
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with cursors.holding_lock(partition.cursor_id):
+        with holding_lock(partition.cursor_id):
             held.set()
             done.wait(10)
         connection.close()
@@ -28,7 +29,7 @@ def test_a_second_worker_answers_busy_and_the_range_waits_a_second(partition: Pa
     thread.start()
     held.wait(10)
     assert worker.pipeline.ingest(task) is Outcome.BUSY
-    assert partition.cursor_id in cursors.held_locks()
+    assert partition.cursor_id in held_locks()
     done.set()
     thread.join()
     cursor = partition.cursor
@@ -40,7 +41,7 @@ def test_a_second_worker_answers_busy_and_the_range_waits_a_second(partition: Pa
 def test_a_finished_attempt_holds_no_lock(partition: Partition, worker: Worker) -> None:
     partition.append(event(1))
     worker.drain(partition, batch_records=1)
-    assert partition.cursor_id not in cursors.held_locks()
+    assert partition.cursor_id not in held_locks()
 
 
 def test_a_session_that_ended_while_its_worker_was_idle_costs_no_attempt(partition: Partition, worker: Worker) -> None:
@@ -53,11 +54,11 @@ def test_a_session_that_ended_while_its_worker_was_idle_costs_no_attempt(partiti
 
 
 def test_a_session_that_ends_after_the_commit_takes_the_lock_and_no_more(partition: Partition) -> None:
-    with cursors.holding_lock(partition.cursor_id) as held:
+    with holding_lock(partition.cursor_id) as held:
         assert held
         end_session()
     connection.close()
-    assert partition.cursor_id not in cursors.held_locks()
+    assert partition.cursor_id not in held_locks()
 
 
 def end_session() -> None:
@@ -82,7 +83,7 @@ def test_a_stuck_session_is_ended_only_while_it_is_the_one_that_started(partitio
     cursor = cursors.start_attempt(task)
     assert cursor is not None
     cursor.backend_start = None
-    assert cursors.terminate_backend(cursor) is False
+    assert terminate_backend(cursor) is False
 
 
 def test_an_attempt_that_was_dispatched_while_another_committed_has_ended_with_it(partition: Partition) -> None:
