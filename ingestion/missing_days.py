@@ -28,6 +28,9 @@ _QUERY = """
 """
 
 
+DAYS_NAMED = 5
+
+
 @dataclass(frozen=True, slots=True)
 class MissingDay:
     """A day (UTC) that a table lacks."""
@@ -40,3 +43,10 @@ def missing_days(sql: SqlCursor) -> Sequence[MissingDay]:
     """Return the days that lack a partition, by table and day."""
     sql.execute(_QUERY)
     return [MissingDay(table, day) for table, day in sql.fetchall()]
+
+
+def describe_missing(days: Sequence[MissingDay]) -> str:
+    """Return one line that says what becomes of these days' events, and names the first few."""
+    number = f"{len(days)} day" + ("" if len(days) == 1 else "s")
+    named = [f"{item.table} {item.day}" for item in days[:DAYS_NAMED]] + (["..."] if len(days) > DAYS_NAMED else [])
+    return f"no partition for {number}, whose events are set aside as late: {', '.join(named)}"

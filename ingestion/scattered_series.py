@@ -26,6 +26,10 @@ class ScatteredSeries:
     series: int
     example_id: int
 
+    def __str__(self) -> str:
+        what = f"{self.series:,} series of {self.topic} arrive through several partitions"
+        return f"{what}, each of which learns them alone, such as series {self.example_id}"
+
 
 def scattered_series(sql: SqlCursor) -> Sequence[ScatteredSeries]:
     """Return the topics that have such series, by name."""

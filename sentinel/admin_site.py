@@ -36,7 +36,7 @@ class SentinelAdminSite(AdminSite):
     """Shows apps and models in the order of `ORDER`, and on the start page what happened last."""
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Show partitions that do not go on and the newest anomalies above the list of pages."""
+        """Show what is wrong with ingestion and the newest anomalies above the list of pages."""
         return super().index(request, {**_what_happened(request), **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
@@ -63,13 +63,17 @@ class SentinelAdminSite(AdminSite):
 def _what_happened(request: HttpRequest) -> dict[str, Any]:
     # Models cannot be imported before the apps are ready, which this module is.
     from detection.models import Anomaly
+    from ingestion.missing_days import describe_missing, missing_days
     from ingestion.models import Project
+    from ingestion.scattered_series import scattered_series
     from ingestion.survey import survey
 
     found: dict[str, Any] = {}
     if request.user.has_perm("ingestion.view_partitioncursor"):
         with connection.cursor() as sql:
             found["alarming"] = [condition for condition in survey(sql) if condition.is_alarming]
+            found["missing"] = describe_missing(days) if (days := missing_days(sql)) else ""
+            found["scattered"] = scattered_series(sql)
     if request.user.has_perm("detection.view_anomaly"):
         # Naming the projects lets the index (project, timestamp) serve.
         of_day = Anomaly.objects.filter(

@@ -27,6 +27,11 @@ class Reading:
     missing_days: Sequence[MissingDay]
     scattered: Sequence[ScatteredSeries]
 
+    @property
+    def is_well(self) -> bool:
+        """Tell whether no partition is stuck or halted and no day is missing."""
+        return not self.missing_days and not any(item.is_alarming for item in self.conditions)
+
 
 def read_partitions(database_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Reading:
     """Return what the database says; raise `DatabaseAway` within about `timeout_seconds`."""

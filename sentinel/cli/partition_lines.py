@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ingestion.condition import Condition, Runbook, State
-from ingestion.missing_days import MissingDay
+from ingestion.missing_days import MissingDay, describe_missing
 from ingestion.scattered_series import ScatteredSeries
 from sentinel.cli.columns import render
 
-DAYS_SHOWN = 5
 HEADER = ("id", "partition", "state", "lag", "next offset", "since (UTC)", "why", "runbook")
 
 
@@ -62,14 +61,9 @@ def summary(conditions: Sequence[Condition]) -> str:
 
 def lacking(days: Sequence[MissingDay]) -> str:
     """Return the days that lack a partition in one line, the first few by name."""
-    number = f"{len(days)} day" + ("" if len(days) == 1 else "s")
-    named = [f"{item.table} {item.day}" for item in days[:DAYS_SHOWN]] + (["..."] if len(days) > DAYS_SHOWN else [])
-    what = f"no partition for {number}, whose events are set aside as late: {', '.join(named)}"
-    return f"{what}; {Runbook.DAY_MISSING.path}"
+    return f"{describe_missing(days)}; {Runbook.DAY_MISSING.path}"
 
 
 def note(scattered: ScatteredSeries) -> str:
     """Return one line on the series of a topic that arrive through several partitions."""
-    what = f"{scattered.series:,} series of {scattered.topic} arrive through several partitions"
-    why = f"each of which learns them alone, such as series {scattered.example_id}"
-    return f"note: {what}, {why}; {Runbook.SERIES_SCATTERED.path}"
+    return f"note: {scattered}; {Runbook.SERIES_SCATTERED.path}"

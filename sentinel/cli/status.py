@@ -6,14 +6,11 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingestion.condition import Condition
-    from ingestion.missing_days import MissingDay
-    from ingestion.scattered_series import ScatteredSeries
+    from sentinel.partitions_now import Reading
     from sentinel.runtime import ProcessRecord, Runtime
 
 NAME = "status"
@@ -28,18 +25,19 @@ PostgreSQL does not tell; else 0.
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """The conditions of the partitions, or why nobody knows them; neither where no database is named."""
+    """What the database says of the partitions, or why nobody knows; neither where no database is named."""
 
-    conditions: Sequence[Condition] = ()
-    missing_days: Sequence[MissingDay] = ()
-    scattered: Sequence[ScatteredSeries] = ()
+    reading: Reading | None = None
     error: str | None = None
-    asked: bool = False
+
+    @property
+    def asked(self) -> bool:
+        return self.reading is not None or self.error is not None
 
     @property
     def are_well(self) -> bool:
-        """Tell whether none is stuck or halted and no day is missing, as far as was asked."""
-        return self.error is None and not self.missing_days and not any(item.is_alarming for item in self.conditions)
+        """Tell whether nothing is wrong with them, as far as was asked."""
+        return self.error is None and (self.reading is None or self.reading.is_well)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,27 +73,25 @@ def _ask_partitions(record: Runtime | None) -> Partitions:
     if not url:
         return Partitions()
     try:
-        found = read_partitions(url)
-        return Partitions(found.conditions, found.missing_days, found.scattered, asked=True)
+        return Partitions(read_partitions(url))
     except DatabaseAway as error:
-        return Partitions(error=str(error), asked=True)
+        return Partitions(error=str(error))
 
 
 def _as_json(partitions: Partitions) -> dict[str, Any]:
     from sentinel.cli.partition_lines import as_dict
 
-    known = partitions.asked and partitions.error is None
+    found = partitions.reading
+    if found is None:
+        unknown = dict.fromkeys(("partitions", "missing_days", "scattered_series"))
+        return {**unknown, "partitions_error": partitions.error}
     return {
-        "partitions": [as_dict(item) for item in partitions.conditions] if known else None,
-        "partitions_error": partitions.error,
-        "missing_days": [{"table": item.table, "day": str(item.day)} for item in partitions.missing_days]
-        if known
-        else None,
+        "partitions": [as_dict(item) for item in found.conditions],
+        "partitions_error": None,
+        "missing_days": [{"table": item.table, "day": str(item.day)} for item in found.missing_days],
         "scattered_series": [
-            {"topic": item.topic, "series": item.series, "example_id": item.example_id} for item in partitions.scattered
-        ]
-        if known
-        else None,
+            {"topic": item.topic, "series": item.series, "example_id": item.example_id} for item in found.scattered
+        ],
     }
 
 
@@ -104,14 +100,14 @@ def _print_partitions(partitions: Partitions) -> None:
 
     if partitions.error is not None:
         print(f"partitions: unknown, PostgreSQL does not tell: {partitions.error}")
-    elif partitions.asked:
-        odd = [item for item in partitions.conditions if not item.is_fine]
+    elif (found := partitions.reading) is not None:
+        odd = [item for item in found.conditions if not item.is_fine]
         if odd:
             print(f"\n{table(odd)}")
-        print(summary(partitions.conditions))
-        if partitions.missing_days:
-            print(lacking(partitions.missing_days))
-        for item in partitions.scattered:
+        print(summary(found.conditions))
+        if found.missing_days:
+            print(lacking(found.missing_days))
+        for item in found.scattered:
             print(note(item))
 
 

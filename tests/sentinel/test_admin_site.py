@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -33,6 +36,30 @@ def test_the_start_page_says_that_ingestion_has_halted(staff: Client) -> None:
     assert "t[0]</a> is halted since" in page
     assert "the log was replaced" in page
     assert "/admin/runbooks/log-replaced/" in page
+
+
+def test_the_start_page_says_which_day_is_missing(staff: Client) -> None:
+    from ingestion.partitions import ensure_partitions, partition_name
+
+    ensure_partitions()
+    tomorrow = (timezone.now() + timedelta(days=1)).date()
+    with connection.cursor() as sql:
+        sql.execute(f"DROP TABLE {partition_name('events', tomorrow)}")
+    page = staff.get("/admin/").content.decode()
+    assert f"no partition for 1 day, whose events are set aside as late: events {tomorrow}" in page
+    assert "/admin/runbooks/day-missing/" in page
+
+
+def test_the_start_page_says_that_series_are_scattered(staff: Client) -> None:
+    from ingestion.models import Project, Topic
+
+    Topic.objects.create(
+        name="acme.telemetry", project=Project.objects.get(slug="default"), scattered_series=3, scattered_example_id=9,
+        scattered_at=timezone.now(),
+    )  # fmt: skip
+    page = staff.get("/admin/").content.decode()
+    assert "3 series of acme.telemetry arrive through several partitions" in page
+    assert "/admin/runbooks/series-scattered/" in page
 
 
 def test_who_may_not_see_anomalies_is_not_shown_them() -> None:
