@@ -38,7 +38,7 @@ from ingestion.log.base import Log, LogUnavailable
 from ingestion.membership import Key, Membership
 from ingestion.models import GapReason, HaltReason, PartitionCursor
 from ingestion.open_transactions import OPEN_SECONDS, OpenTransactions
-from ingestion.proof import IN_A_ROW_TO_HALT, build_has_proved_itself, innocents_have_died, killers_in_a_row
+from ingestion.proof import build_has_proved_itself, innocents_have_died, too_many_set_aside
 from ingestion.suspicion import INNOCENCE_SECONDS, Suspicion, range_end
 
 logger = structlog.get_logger(__name__)
@@ -282,9 +282,8 @@ def _proven(row: PartitionCursor, decision: Decision) -> Decision:
     """Return what to do about a record that has killed often enough: set it aside only if nothing else may be to blame."""
     if not build_has_proved_itself(row):
         return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD)
-    if row.condemned_offset != row.next_offset and (in_a_row := killers_in_a_row(row)) >= IN_A_ROW_TO_HALT:
-        detail = f"{in_a_row} records in a row set aside, none stored between them; "
-        return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD, detail=detail)
+    if row.condemned_offset != row.next_offset and (why := too_many_set_aside(row)):
+        return replace(decision, action=Action.HALT, halt=HaltReason.POISONED_BUILD, detail=f"{why}; ")
     assert decision.suspicion is not None
     is_certain = decision.suspicion.is_beyond_doubt or row.condemned_offset == row.next_offset
     if is_certain or not innocents_have_died(within_seconds=INNOCENCE_SECONDS):

@@ -28,6 +28,8 @@ BUSY = "busy"
 BUSY_RETRY_SECONDS = 1.0
 # What `last_error` begins with where a stage broke on a record, and nothing has shown yet that it is not the build.
 UNPROVEN = "unproven"
+# And where a person has decided that the record at the cursor is set aside.
+SET_ASIDE_BY = "set aside by"
 FAILURE_RETRY_SECONDS = 0.25
 # What was away may be back: ingestion goes on within five seconds.
 FAILURE_RETRY_MAX_SECONDS = 4.0

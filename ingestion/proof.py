@@ -1,7 +1,7 @@
 """What tells a record that breaks its worker from a build that would break on any, and from a killer of innocents.
 
-Any other partition that moves proves the build. A build that crashes on what one tenant sends alone would then set all of
-that aside, unread, record after record: the partition's own letters say so.
+Any other partition that moves proves the build. A build that breaks on what one tenant or one series sends alone would
+then set all of that aside, record after record: the partition's own letters say so.
 """
 
 from __future__ import annotations
@@ -47,24 +47,45 @@ def innocents_have_died(*, within_seconds: float) -> bool:
         return bool(sql.fetchone()[0])
 
 
-# So many records in a row that kill their worker, and no event stored between them, make a person look.
-IN_A_ROW_TO_HALT = 3
+# More records in a row that a build sets aside, and no event stored between them, make a person look.
+MAX_IN_A_ROW = 3
+# So do more of its last records: all of one series, or one kind, may be what it breaks on.
+MAX_LATELY = 20
+LATELY_OFFSETS = 2_000
+# A person who sets a record aside has looked, and a quota says nothing about a build.
+_BROKEN = [
+    SetAsideReason.KILLED_WORKER.value,
+    SetAsideReason.STAGE_FAILED.value,
+    SetAsideReason.STORAGE_REFUSED.value,
+    SetAsideReason.OUT_OF_MEMORY.value,
+]
 
-# A record that is set aside unread is alone in its batch.
-_IN_A_ROW = """
-    SELECT count(*) FROM ingestion_deadletter letter
-    JOIN ingestion_batch batch ON batch.cursor_id = letter.cursor_id AND batch.start_offset = letter.log_offset
-    WHERE letter.cursor_id = %(cursor_id)s AND letter.reason = %(reason)s AND batch.worker_build = %(build)s
-      AND letter.log_offset >= coalesce((
-          SELECT end_offset FROM ingestion_batch WHERE cursor_id = %(cursor_id)s AND stored > 0
-          ORDER BY start_offset DESC LIMIT 1
-      ), 0)
+_SET_ASIDE = """
+    WITH last AS (
+        SELECT coalesce((
+            SELECT end_offset FROM ingestion_batch WHERE cursor_id = %(cursor_id)s AND stored > 0
+            ORDER BY start_offset DESC LIMIT 1
+        ), 0) AS stored_until
+    )
+    SELECT count(*) FILTER (WHERE letter.log_offset >= stored_until),
+        count(*) FILTER (WHERE letter.log_offset >= %(lately)s)
+    FROM last CROSS JOIN ingestion_deadletter letter CROSS JOIN LATERAL (
+        SELECT worker_build FROM ingestion_batch
+        WHERE cursor_id = letter.cursor_id AND start_offset <= letter.log_offset ORDER BY start_offset DESC LIMIT 1
+    ) batch
+    WHERE letter.cursor_id = %(cursor_id)s AND letter.log_offset >= least(stored_until, %(lately)s)
+        AND letter.reason = ANY(%(broken)s) AND batch.worker_build = %(build)s
 """
 
 
-def killers_in_a_row(cursor: PartitionCursor) -> int:
-    """Return how many records the attempt's build has set aside unread since the partition last stored an event."""
+def too_many_set_aside(cursor: PartitionCursor, *, more: int = 1) -> str | None:
+    """Return why the attempt's build may not set `more` records of this partition aside; None where it may."""
     with connection.cursor() as sql:
-        reason = SetAsideReason.KILLED_WORKER.value
-        sql.execute(_IN_A_ROW, {"cursor_id": cursor.pk, "reason": reason, "build": cursor.build})
-        return int(sql.fetchone()[0])
+        lately = cursor.next_offset - LATELY_OFFSETS
+        sql.execute(_SET_ASIDE, {"cursor_id": cursor.pk, "build": cursor.build, "lately": lately, "broken": _BROKEN})
+        in_a_row, of_late = sql.fetchone()
+    if in_a_row + more > MAX_IN_A_ROW:
+        return f"{in_a_row} records in a row set aside, none stored between"
+    if of_late + more > MAX_LATELY:
+        return f"{of_late} of the last {LATELY_OFFSETS:,} records set aside"
+    return None

@@ -39,6 +39,7 @@ class SetAsideReason(enum.StrEnum):
     STAGE_FAILED = "stage_failed"
     STORAGE_REFUSED = "storage_refused"
     OUT_OF_MEMORY = "out_of_memory"
+    BY_PERSON = "by_person"
     OVER_QUOTA = "over_quota"
 
 

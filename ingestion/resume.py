@@ -9,6 +9,7 @@ import structlog
 from django.db import connection
 
 from ingestion.begun_anew import BEGUN_ANEW
+from ingestion.cursor import SET_ASIDE_BY
 from ingestion.models import HaltReason, PartitionCursor
 from ingestion.read import last_batch
 
@@ -34,7 +35,7 @@ _DEATHS = frozenset({HaltReason.POISONED_BUILD.value, HaltReason.UNEXPLAINED_DEA
 
 _RESUME = f"""
     UPDATE ingestion_partitioncursor
-    SET halted_because = '', halted_reason = '', halted_at = NULL, last_error = '', {BEGUN_ANEW},
+    SET halted_because = '', halted_reason = '', halted_at = NULL, last_error = left(%(note)s, 300), {BEGUN_ANEW},
         condemned_offset = CASE WHEN %(set_aside)s THEN next_offset END,
         trusted_batch_id = coalesce(%(trusted_batch_id)s, trusted_batch_id),
         accepted_build = CASE WHEN %(accept_build)s THEN build ELSE accepted_build END
@@ -128,6 +129,7 @@ def resume(cursor: PartitionCursor, choice: Choice, *, by: str) -> None:
                 "set_aside": choice.set_aside,
                 "trusted_batch_id": last.stamp.batch_id if last else None,
                 "accept_build": cursor.halted_because == HaltReason.BAD_DEPLOY,
+                "note": f"{SET_ASIDE_BY} {by}, after a halt: {cursor.halted_reason}" if choice.set_aside else "",
             },
         )
         if not sql.rowcount:

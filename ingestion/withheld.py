@@ -16,6 +16,8 @@ def why_withheld(letter: DeadLetter) -> str | None:
         return None
     if letter.reason == SetAsideReason.KILLED_WORKER:
         return "it killed its worker: only size and hash are kept"
+    if letter.reason == SetAsideReason.BY_PERSON:
+        return "a person set it aside unread: only size and hash are kept"
     if not letter.size_bytes:
         return "it was empty"
     return "it could not be scrubbed: only size and hash are kept"

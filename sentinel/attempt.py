@@ -87,12 +87,16 @@ def log_broken(task: Dispatch, part: Part, because: SetAside) -> None:
 def condemnation(cursor: PartitionCursor) -> SetAside | None:
     """Return why the record at the cursor is set aside unread; None where it is not.
 
-    What another build died of, this one reads. A person who resumes condemns for every build.
+    What another build died of, this one reads. A person who resumes condemns for every build, and is no build's fault.
     """
     if cursor.condemned_offset is None or cursor.condemned_offset != cursor.next_offset:
         return None
     if cursor.suspected_build not in ("", cursor.build):
         return None
+    if not cursor.suspected_build:
+        # Since then another attempt may have failed, and said so there.
+        note = cursor.last_error if cursor.last_error.startswith(cursors.SET_ASIDE_BY) else "set aside by a person"
+        return SetAside(SetAsideReason.BY_PERSON, "", note, keeps_payload=False)
     # Where its process died is what the bridge has noted, such as "killed: SIGSEGV in scrub".
     death = cursor.last_error.partition(": ")[2]
     phase = death.partition(" in ")[2]

@@ -19,6 +19,8 @@ from types import MappingProxyType
 from ingestion.models.cursor import Phase
 from ingestion.reject import SetAsideReason
 
+# Decided outside this search, by the bridge or a person.
+CONDEMNED = frozenset({SetAsideReason.KILLED_WORKER, SetAsideReason.BY_PERSON})
 UNPROVEN_TO_HALT = 3
 # Attempts on the same range, with pauses between them: what the build seems to do may be the machine's doing.
 ATTEMPTS_TO_HALT = 3
@@ -91,14 +93,17 @@ class Bisection:
         return Part(end, dict(self._aside), self._needs_proof)
 
     @property
+    def pending(self) -> int:
+        """How many records are to be set aside by the next commit."""
+        return len(self._aside)
+
+    @property
     def _needs_proof(self) -> bool:
         """Tell whether a record would be set aside for what may be the build's fault.
 
         For a worker's three deaths the bridge has asked for proof before it condemned the record.
         """
-        return not self._proven and any(
-            item.reason is not SetAsideReason.KILLED_WORKER for item in self._aside.values()
-        )
+        return not self._proven and any(item.reason not in CONDEMNED for item in self._aside.values())
 
     def broke(self, part: Part, because: SetAside, *, is_proven: Callable[[], bool]) -> bool:
         """Learn that a stage broke on `part`; return False where no record can be the reason.

@@ -35,11 +35,11 @@ from ingestion.log.configured import open_log
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
 from ingestion.partitions import PartitionMissing
-from ingestion.proof import build_has_proved_itself
+from ingestion.proof import build_has_proved_itself, too_many_set_aside
 from ingestion.quota import RejectQuota
 from ingestion.series import SeriesIds
 from sentinel import attempt
-from sentinel.bisection import Bisection, Part, StageFailed
+from sentinel.bisection import Bisection, Part, PoisonedBuild, StageFailed
 from sentinel.build import build_id
 from sentinel.commit import commit
 from sentinel.ingested import Committed, Prepared, count_committed
@@ -127,6 +127,8 @@ class Pipeline:
             if not search.broke(part, because, is_proven=partial(build_has_proved_itself, cursor, since=suspected_at)):
                 raise failed.error
             search.check_hope(attempts=cursor.dispatches)
+            if search.pending > len(part.aside) and (why := too_many_set_aside(cursor, more=search.pending)):
+                raise PoisonedBuild(f"{why}: {because.message}")
 
     def _suspected_at(self, cursor: PartitionCursor) -> datetime:
         """Return since when the range breaks a stage: what others stored before proves nothing about the build now."""

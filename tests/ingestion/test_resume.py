@@ -72,6 +72,7 @@ def test_the_one_record_that_kills_can_be_set_aside(because: HaltReason) -> None
     resume(cursor, Choice(set_aside=True), by="ada")
     cursor.refresh_from_db()
     assert cursor.condemned_offset == 70
+    assert cursor.last_error == "set aside by ada, after a halt: for a test"
 
 
 def test_a_bad_deploy_that_is_resumed_is_accepted() -> None:

@@ -22,6 +22,7 @@ def test_what_was_kept_is_shown_and_can_be_replayed() -> None:
     ("values", "why"),
     [
         ({"reason": "killed_worker", "payload": ""}, "it killed its worker: only size and hash are kept"),
+        ({"reason": "by_person", "payload": ""}, "a person set it aside unread: only size and hash are kept"),
         (
             {"reason": "over_quota", "records": 1_234, "payload": ""},
             "over the project's quota: 1,234 records counted, none kept",

@@ -16,7 +16,9 @@ from ingestion import cursor as cursors
 from ingestion.audit import audit
 from ingestion.log.base import Record
 from ingestion.models import Batch, DeadLetter, HaltReason, PartitionCursor
+from ingestion.resume import Choice, resume
 from ingestion.suspicion import Suspicion
+from sentinel.build import build_id
 from sentinel.outcome import Outcome
 from tests.sentinel.pipeline.broken_log import BrokenLog, breaks_decoding, breaks_scrubbing, takes_all_memory
 from tests.sentinel.pipeline.conftest import Partition, Worker, event, new_partition, new_worker
@@ -224,6 +226,52 @@ def test_another_partition_proves_that_it_is_not_the_build(partition: Partition,
     assert len(letters(partition)) == 1
 
 
+def test_a_build_that_breaks_on_one_partition_alone_halts_it_after_three_records(
+    partition: Partition, redis_url: str
+) -> None:
+    """All the others prove the build, and it would set the whole partition aside."""
+    sibling = new_partition()
+    partition.append(*[event(n) for n in range(300)])
+    worker = new_worker(log=BrokenLog(breaks_decoding, lambda offset: offset >= 200))
+    while attempt(partition, worker) is not Outcome.HALTED:
+        sibling.append(event(partition.cursor.attempt))
+        new_worker().drain(sibling, batch_records=10)
+        assert partition.cursor.next_offset < partition.end
+    assert len(letters(partition)) == 3
+    assert partition.cursor.halted_because == HaltReason.POISONED_BUILD
+    assert partition.cursor.halted_reason == (
+        "3 records in a row set aside, none stored between: RuntimeError in phase decode"
+    )
+
+
+def test_a_build_that_breaks_on_one_series_of_many_halts_the_partition_after_twenty_records(
+    partition: Partition, redis_url: str
+) -> None:
+    partition.append(*[event(n) for n in range(300)])
+    worker = new_worker(log=BrokenLog(breaks_decoding, lambda offset: offset >= 100 and offset % 3 == 0))
+    while attempt(partition, worker) is not Outcome.HALTED:
+        assert partition.cursor.next_offset < partition.end
+    assert len(letters(partition)) == 20
+    assert "20 of the last 2,000 records set aside" in partition.cursor.halted_reason
+    mended = new_worker(build="mended")
+    resume(partition.cursor, Choice(), by="ada")
+    mended.drain(partition, batch_records=100)
+    assert len(letters(partition)) == 20
+    assert not any(item.problems for item in audit(partition.log))
+
+
+def test_what_a_person_sets_aside_says_so(partition: Partition, redis_url: str) -> None:
+    partition.append(*[event(n) for n in range(5)])
+    worker = new_worker(log=BrokenLog(breaks_decoding, lambda _: True))
+    while attempt(partition, worker) is not Outcome.HALTED:
+        assert letters(partition) == []
+    resume(partition.cursor, Choice(set_aside=True), by="ada")
+    new_worker().drain(partition, batch_records=10)
+    (letter,) = letters(partition)
+    assert (letter.log_offset, letter.reason, letter.stage, letter.payload) == (0, "by_person", "", "")
+    assert letter.message.startswith("set aside by ada, after a halt: 3 records in a row break a stage")
+
+
 def test_an_error_that_no_record_can_have_caused_ends_the_attempt_and_sets_nothing_aside(
     partition: Partition, worker: Worker
 ) -> None:
@@ -252,7 +300,7 @@ def test_a_condemned_record_is_set_aside_unread_and_the_rest_goes_on(partition: 
     partition.append(event(0), event(1), event(2))
     worker = new_worker(log=BrokenLog(breaks_decoding, {1}.__contains__))
     worker.drain(partition, batch_records=1, until=1)
-    assert worker.pipeline.ingest(condemn(partition, end=2)) is Outcome.COMMITTED
+    assert worker.pipeline.ingest(condemn(partition, end=2, build=build_id())) is Outcome.COMMITTED
     (letter,) = letters(partition)
     assert (letter.log_offset, letter.reason, letter.stage) == (1, "killed_worker", "scrub")
     assert letter.message == "its worker was killed 3 times with it alone, at last by SIGSEGV in scrub"
