@@ -30,6 +30,7 @@ from ingestion.models.cursor import Phase
 from ingestion.range_size import next_range_records
 from ingestion.rollup import add_to_rollups
 from ingestion.store import STAGED_BATCHES_AFTER_DUPLICATE, Stored, store_events
+from sentinel.cpu_limit import cpu_uncounted
 from sentinel.ingested import Committed, Prepared, counts_of
 from sentinel.stage import stage
 
@@ -51,7 +52,8 @@ def write(work: Work, position: Position, baselines: BaselineStore) -> Committed
     cursor, prepared = work.cursor, work.prepared
     config = current_config(cursor.project_id)
     previous_stamp = prepared.last.stamp if prepared.last else None
-    state = baselines.load(cursor.pk, start=work.task.start, last_stamp=previous_stamp)
+    with cpu_uncounted():  # It may have to rebuild the state from many more events than the range has.
+        state = baselines.load(cursor.pk, start=work.task.start, last_stamp=previous_stamp)
     failpoint("after_load_state")
     storable = prepared.events.take(work.timely.storable)
     admitted = state.admits(storable.series_keys, config.profile)

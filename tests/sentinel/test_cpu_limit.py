@@ -17,7 +17,7 @@ def burn(seconds):
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    preamble = "import resource, time\nfrom sentinel.cpu_limit import cpu_limit\n" + BURN
+    preamble = "import resource, time\nfrom sentinel.cpu_limit import cpu_limit, cpu_uncounted\n" + BURN
     return subprocess.run(
         [sys.executable, "-c", preamble + textwrap.dedent(script)], capture_output=True, text=True, timeout=60
     )
@@ -60,3 +60,25 @@ def test_a_hard_limit_of_the_process_stays_and_bounds_the_block() -> None:
             print(resource.getrlimit(resource.RLIMIT_CPU))
     """)
     assert found.stdout == "(10, 10)\n", found.stderr
+
+
+def test_what_is_no_records_fault_does_not_count() -> None:
+    found = run("""
+        with cpu_limit(seconds=1):
+            with cpu_uncounted():
+                burn(2.5)
+            burn(0.3)
+            print("alive", flush=True)
+            burn(30)
+    """)
+    assert (found.stdout, found.returncode) == ("alive\n", -signal.SIGXCPU), found.stderr
+
+
+def test_without_a_limit_nothing_is_uncounted() -> None:
+    found = run("""
+        with cpu_uncounted():
+            pass
+        assert resource.getrlimit(resource.RLIMIT_CPU)[0] == resource.RLIM_INFINITY
+        print("alive")
+    """)
+    assert found.stdout == "alive\n", found.stderr
