@@ -140,7 +140,8 @@ def append_now(topic: str, records: Sequence[NewRecord]) -> None:
 
 def _append_partition(topic: str, partition: int, records: Sequence[NewRecord]) -> None:
     count = len(records)
-    with _translated_errors(), transaction.atomic(), connection.cursor() as cursor:
+    # What psycopg2 itself executes below raises its own errors unless they are wrapped here.
+    with _translated_errors(), connection.wrap_database_errors, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_TAKE_OFFSETS, [count, topic, partition, count])
         taken = cursor.fetchone()
         if taken is None:

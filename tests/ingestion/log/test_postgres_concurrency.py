@@ -187,6 +187,16 @@ def test_a_failed_append_of_one_topic_does_not_stop_the_appender(topic: str) -> 
     appender.close()
 
 
+def test_records_that_cannot_be_inserted_are_no_other_error_than_a_log_that_does_not_answer(topic: str) -> None:
+    with transaction.atomic():
+        with connection.cursor() as sql:
+            sql.execute("ALTER TABLE inbox ADD CONSTRAINT none CHECK (false) NOT VALID")
+        with pytest.raises(LogUnavailable, match="IntegrityError"):
+            append(topic, b"a")
+        transaction.set_rollback(True)
+    assert end_of(topic) == 0
+
+
 @pytest.mark.parametrize(("max_bytes", "count"), [(1, 1), (999, 1), (1_000, 1), (1_001, 2), (2_500, 3), (BIG, 5)])
 def test_a_read_keeps_its_byte_budget(topic: str, max_bytes: int, count: int) -> None:
     append(topic, *[b"x" * 1_000] * 5)
