@@ -31,12 +31,14 @@ WORKER_POINTS = (
     "after_detect", "after_outbox", "after_rollups", "after_dead_letters", "after_batch", "after_checkpoint",
     "before_commit", "after_commit", "before_redis", "after_redis", "before_unlock", "before_send", "after_send",
 )  # fmt: skip
+# Only where an attempt ends without a commit: before it says so in its cursor, and after.
+FAILURE_POINTS = ("before_end", "after_end")
 # In the order of one step; the last three only where a group watches Kafka, or a cursor stands below its log.
 BRIDGE_POINTS = (
     "after_discover", "after_cursors", "after_ends", "before_dispatch", "after_dispatch", "before_publish",
     "after_publish", "before_wait", "before_seek", "before_gap", "after_gap",
 )  # fmt: skip
-POINTS = frozenset((*WORKER_POINTS, *BRIDGE_POINTS))
+POINTS = frozenset((*WORKER_POINTS, *FAILURE_POINTS, *BRIDGE_POINTS))
 
 
 class FailpointError(Exception):

@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from ingestion import cursor as cursors
 from ingestion import metrics
 from ingestion.cursor import Dispatch
+from ingestion.failpoint import failpoint
 from ingestion.models import PartitionCursor
 from ingestion.models.cursor import Phase
 from ingestion.reject import SetAsideReason
@@ -49,7 +50,9 @@ def ended(task: Dispatch, error: Exception, *, began_at: float) -> Outcome:
         stack="".join(traceback.format_tb(error.__traceback__)) if outcome is Outcome.UNEXPECTED else None,
     )
     deadline = began_at + settings.SENTINEL_TASK_TIME_LIMIT_SECONDS - SPARE_SECONDS
+    failpoint("before_end")
     _tell(task, error, outcome, deadline=deadline)
+    failpoint("after_end")
     return outcome
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.failpoint import WORKER_POINTS
+from ingestion.failpoint import FAILURE_POINTS, WORKER_POINTS
 from ingestion.models import Batch
 from tests.failpoints.bench import Bench
 from tests.failpoints.picture import cache_entry, cached_state, check_settled, picture
@@ -68,3 +68,33 @@ def test_every_second_worker_may_die(bench: Bench, reference: dict[str, Any], po
             break
     check_settled(bench.cursor.pk)
     assert picture(bench.cursor.pk) == reference
+
+
+@pytest.mark.parametrize("point", FAILURE_POINTS)
+def test_a_worker_killed_while_it_tells_of_a_failure_changes_nothing(
+    bench: Bench, reference: dict[str, Any], point: str
+) -> None:
+    assert bench.drain(bench.worker(f"after_read=raise:nth=2; {point}=kill")) == {"died": signal.SIGKILL}
+    assert bench.hits() == ["after_read", point]
+    assert bench.cursor.has_open_attempt == (point == "before_end")
+    bench.drain(bench.worker())
+    check_settled(bench.cursor.pk)
+    assert picture(bench.cursor.pk) == reference
+
+
+@pytest.mark.parametrize("point", ["after_start", "before_commit", "after_commit", "before_unlock"])
+def test_a_worker_killed_between_the_parts_of_a_range_changes_nothing(
+    bench: Bench, reference: dict[str, Any], point: str
+) -> None:
+    """A stage breaks once: the second range is taken in parts from then on."""
+    nth = 2 if point == "before_unlock" else 3
+    assert bench.drain(bench.worker(f"after_scrub=raise:nth=2; {point}=kill:nth={nth}")) == {"died": signal.SIGKILL}
+    assert bench.hits() == ["after_scrub", point]
+    bench.drain(bench.worker())
+    check_settled(bench.cursor.pk)
+    # Ranges have other ends now, and with them the entries of a window that were suppressed at once, not at the claim.
+    found = picture(bench.cursor.pk)
+    assert {name: rows for name, rows in found.items() if name != "outbox"} == {
+        name: rows for name, rows in reference.items() if name != "outbox"
+    }
+    assert len(found["outbox"]) == len(reference["outbox"])

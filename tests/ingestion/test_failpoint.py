@@ -18,6 +18,7 @@ from ingestion import failpoint as failpoints
 from ingestion.failpoint import (
     BRIDGE_POINTS,
     DIRECTORY_VARIABLE,
+    FAILURE_POINTS,
     POINTS,
     VARIABLE,
     WORKER_POINTS,
@@ -68,7 +69,7 @@ def test_every_point_of_the_code_is_known_and_every_known_point_is_in_the_code()
 
 
 def test_no_name_belongs_to_bridge_and_worker() -> None:
-    assert len(POINTS) == len(WORKER_POINTS) + len(BRIDGE_POINTS)
+    assert len(POINTS) == len(WORKER_POINTS) + len(FAILURE_POINTS) + len(BRIDGE_POINTS)
 
 
 def test_reaching_a_point_that_nobody_knows_fails_as_soon_as_any_is_armed() -> None:
