@@ -3,7 +3,7 @@
 A plain loop over a log; no Celery, no Redis, no database, no cursor, no transaction, no cache, no rebuild. What it
 yields is what must be in the database however often the ingestion was killed:
 
-- events with their place and feature columns, duplicates, rejected and late records, control offsets: exact;
+- events with their place and columns, duplicates, rejected and late records, control offsets: exact;
 - anomalies with their baseline basis, new levels, the state of every series: exact;
 - roll-ups with exact sums and sketches: exact;
 - outbox entries: their ids, windows and severities are exact. Which entry of a window is sent, and which are suppressed
@@ -35,7 +35,8 @@ from ingestion.event_batch import EventBatch
 from ingestion.lateness import advance_watermark, split_late
 from ingestion.log.base import Chunk, Log, OffsetOutOfRange, PartitionId, Record
 from ingestion.scrub import scrub_events
-from tests.faults.features import features_of, identity
+from ingestion.scrubbed_header import joined, read_scrubbed
+from tests.faults.features import digests_of, identity
 from tests.faults.findings import Alert, Finding, alerts_of, finding_of
 from tests.faults.recount import Recount
 from tests.faults.setting import POISON_MARK, KnownDays, Setting
@@ -170,7 +171,7 @@ class PartitionFold:
             [record.offset for record in kept],
             [record.timestamp_ms for record in kept],
             [accepted for accepted, _ in scrubbed],
-            [None] * len(kept),
+            [joined(read_scrubbed(record.headers), found) for record, (_, found) in zip(kept, scrubbed, strict=True)],
         )
 
     def _keep_late(self, batch: EventBatch, reasons: Sequence[str]) -> None:
@@ -194,7 +195,7 @@ class PartitionFold:
         new = batch.take(places)
         admitted = self.state.admits(new.series_keys, self._setting.profile)
         scored = [admitted[index] for index in new.series_index.tolist()]
-        digests = [hash(row) for row in features_of(new, scored)]
+        digests = digests_of(new, scored, text_policy=self._setting.text_policy)
         self.stored.add([keys[place] for place in places], new.offsets, digests)
         return new
 

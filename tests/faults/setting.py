@@ -11,6 +11,7 @@ from detection.profile import Profile
 from ingestion.event_batch import Ints
 from ingestion.lateness import AttachedDays
 from ingestion.limits import Limits
+from ingestion.models.project import TextPolicy
 from ingestion.scrub import Scrubber
 from tests.faults.witness import Witness
 
@@ -18,7 +19,7 @@ from tests.faults.witness import Witness
 POISON_MARK = b"fault-suite-poison"
 
 _PROJECT = """
-    SELECT p.id, p.retention_days, p.keep_embeddings, p.pseudonymise, p.pseudonym_key
+    SELECT p.id, p.retention_days, p.text_policy, p.keep_embeddings, p.pseudonymise, p.pseudonym_key
     FROM ingestion_topic t JOIN ingestion_project p ON p.id = t.project_id WHERE t.name = %s
 """
 _RULES = """
@@ -57,6 +58,7 @@ class Setting:
     retention_days: int
     days: frozenset[date]
     rules: tuple[RuleSnapshot, ...] = ()
+    text_policy: str = TextPolicy.KEEP
     keep_embeddings: bool = False
     pseudonymise: bool = False
     pseudonym_key: bytes = field(default=b"", repr=False)
@@ -72,10 +74,11 @@ class Setting:
 
 def read_setting(witness: Witness, topic: str) -> Setting:
     """Return the setting of the project that `topic` feeds."""
-    ((project_id, retention_days, keep_embeddings, pseudonymise, key),) = witness.rows(_PROJECT, topic)
+    ((project_id, retention_days, text_policy, keep_embeddings, pseudonymise, key),) = witness.rows(_PROJECT, topic)
     return Setting(
         project_id=project_id,
         retention_days=retention_days,
+        text_policy=text_policy,
         keep_embeddings=keep_embeddings,
         pseudonymise=pseudonymise,
         pseudonym_key=bytes(key),

@@ -20,9 +20,11 @@ from ingestion import cursor as cursors
 from ingestion.cursor_lock import LOCK_CLASS
 from ingestion.log.base import NewRecord
 from ingestion.log.postgres import PARTITIONS, append_now
+from ingestion.models.project import TextPolicy
 from ingestion.partitions import ensure_partitions
 from tests.faults.differences import Differences, Invariant, differences
-from tests.faults.invariants import cache, quiet
+from tests.faults.features import COMPARED, NOT_COMPARED
+from tests.faults.invariants import cache, quiet, records
 from tests.faults.reference import Reference
 from tests.faults.setting import read_setting
 from tests.faults.witness import Witness, url_of_connection
@@ -167,6 +169,12 @@ def test_an_event_that_is_stored_again_elsewhere_is_counted_as_doubled(ingested:
     assert (found.lost, found.doubled) == (0, 1)
 
 
+def test_two_events_of_one_offset_are_counted_as_doubled(ingested: Ingested) -> None:
+    ingested.witness.execute("UPDATE events SET log_offset = 400 WHERE log_offset = 401")
+    found = ingested.differences()
+    assert (found.lost, found.doubled) == (1, 1)
+
+
 def test_a_good_record_among_the_dead_letters_is_found(ingested: Ingested) -> None:
     ingested.witness.execute(
         "CREATE TEMP TABLE again AS SELECT * FROM ingestion_deadletter; "
@@ -182,6 +190,90 @@ def test_a_row_beyond_the_quota_stands_for_the_records_that_it_counts(ingested: 
     assert ingested.differences().holds
     ingested.witness.execute(over_quota, 2)
     assert ingested.differences().broken == {ONCE}
+
+
+# --- every column ----------------------------------------------------------------------------------------------------
+
+# The same in all events here.
+SAME = {"project_id", "scored"}
+SWAP = """
+    UPDATE events SET {column} = other.{column} FROM events other
+    WHERE other.cursor_id = events.cursor_id AND other.log_offset = 1 - events.log_offset
+"""
+
+
+def event_of_every_column(number: int) -> bytes:
+    """Return an event that leaves nothing out; two of them differ in everything."""
+    word = ("alpha", "beta")[number]
+    text = f"{word} to {word}@example.org, " * 30
+    part = {"text": text, "tokens": 60_000 + number, "embedding": [1e-05, 0.1 + number], "original_length": 9_000}
+    call = {"id": word, "name": word, "arguments": {"b": number, "a": [1e-07, None]}, "result": word, "error": word}
+    named = {
+        name: f"{name}-{word}"
+        for name in (
+            "provider", "operation", "requested_model", "response_model", "environment", "trace_id", "span_id",
+            "parent_span_id", "session_id", "user_id", "prompt_template_id", "prompt_template_version", "response_id",
+            "sdk_name", "sdk_version",
+        )
+    }  # fmt: skip
+    return event(
+        number,
+        **named,
+        model=f"model-{word}",
+        prompt={**part, "original_length": 9_000 + number, "original_sha256": f"{number}" * 64},
+        response={**part, "original_sha256": f"{number + 2}" * 64, "finish_reason": word, "original_length": number},
+        latency_ms=(0.1 + 0.2, 1e6)[number],
+        ttft_ms=1 / 3 + number,
+        cost_usd=(1e-07, 1e7)[number],
+        sample_weight=2.5 + number,
+        cached_tokens=number,
+        cache_write_tokens=number,
+        reasoning_tokens=number,
+        token_source=("reported", "estimated")[number],
+        cost_source=("caller", "provider")[number],
+        content_mode=("full", "redacted")[number],
+        metadata={word: "ü \n\t\\", "number": 1e300, "password": "secret"},
+        errors=(["down", "503\n"], [])[number],
+        features={word: 1e-09, "long": 123456789.123456789, "negative": -0.0, "huge": 1e300},
+        tool_calls=[call, {"name": "bare"}][number:],
+        retrieved_context=[{"id": word, "text": text, "score": 0.1 + number}, {}][number:],
+    )
+
+
+def test_every_column_of_events_is_compared_or_named_as_one_that_the_log_does_not_determine(empty: Ingested) -> None:
+    columns = empty.witness.rows("SELECT column_name FROM information_schema.columns WHERE table_name = 'events'")
+    assert {name for (name,) in columns} == {*COMPARED, *NOT_COMPARED}
+    assert NOT_COMPARED.isdisjoint(COMPARED)
+
+
+def test_any_column_that_two_events_have_exchanged_is_found(empty: Ingested) -> None:
+    empty.partition.append(event_of_every_column(0), event_of_every_column(1))
+    empty.worker.drain(empty.partition, batch_records=2)
+    reference = empty.reference()
+    for column in [name for name in COMPARED if name not in SAME]:
+        assert empty.witness.execute(SWAP.format(column=column)) == 2
+        found = Differences()
+        records.check(reference, empty.witness, found)
+        assert [(breach.invariant, breach.count) for breach in found.breaches] == [(ONCE, 2)], column
+        empty.witness.execute(SWAP.format(column=column))
+    assert differences(reference, empty.witness.url).holds
+
+
+@pytest.mark.parametrize("policy", TextPolicy.values)
+@pytest.mark.parametrize("option", ["keep_embeddings", "pseudonymise"])
+def test_what_the_project_wants_stored_is_expected(empty: Ingested, policy: str, option: str) -> None:
+    change = f"UPDATE ingestion_project SET text_policy = %s, {option} = %s"
+    empty.witness.execute(change, policy, True)
+    long = event(2, prompt={"text": "ä" * 20_000, "tokens": 1})
+    empty.partition.append(event_of_every_column(0), event_of_every_column(1), long, event(3, metadata={}))
+    empty.worker.drain(empty.partition, batch_records=3)
+    found = empty.differences()
+    assert found.holds, found
+    assert found.events == 4
+    others = {*TextPolicy.values} - {policy}
+    for other, is_set in [*((other, True) for other in others), (policy, False)]:
+        empty.witness.execute(change, other, is_set)
+        assert empty.differences().broken == {ONCE}
 
 
 # --- several partitions ----------------------------------------------------------------------------------------------
@@ -204,8 +296,8 @@ def ingest_alternately(empty: Ingested) -> None:
     second = second_partition(empty.partition)
     shared = [n for n in range(EVENTS) if n % 5 == 0]
     empty.partition.append(*[event(n) for n in range(EVENTS)])
-    records = [NewRecord(key_of(1), event(n)) for n in [*range(EVENTS, 2 * EVENTS), *shared]]
-    append_now(empty.partition.topic, records)
+    others = [NewRecord(key_of(1), event(n)) for n in [*range(EVENTS, 2 * EVENTS), *shared]]
+    append_now(empty.partition.topic, others)
     empty.worker.drain(empty.partition, batch_records=100, until=EVENTS // 2)
     while drain_second(empty, second):
         pass

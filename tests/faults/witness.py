@@ -14,7 +14,7 @@ import psycopg2
 from sentinel.child import wait_until
 
 RECOVERY_TIMEOUT_SECONDS = 60.0
-STREAM_ROWS = 20_000
+STREAM_ROWS = 5_000
 
 
 def url_of_connection() -> str:
