@@ -35,6 +35,7 @@ class ErrorCode(enum.StrEnum):
     MISSING_SCOPE = "missing_scope"
     NOT_FOUND = "not_found"
     NOT_REPLAYABLE = "not_replayable"
+    BEING_REPLAYED = "being_replayed"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
     PAYLOAD_TOO_LARGE = "payload_too_large"

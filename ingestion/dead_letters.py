@@ -1,37 +1,21 @@
-"""Set aside what cannot become an event, and send it again once the reason is gone."""
+"""Set aside what cannot become an event; `ingestion.replay` sends it again once the reason is gone."""
 
 from __future__ import annotations
 
-import enum
 import hashlib
-import uuid
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-from django.db import connection, transaction
-from django.db.models.functions import Now
+from django.db import connection
 from psycopg2.extras import execute_values
 
-from ingestion.event import encode_event
-from ingestion.limits import Limits
-from ingestion.log.base import NewRecord, Record
-from ingestion.log.producer import append
-from ingestion.models import DeadLetter
+from ingestion.log.base import Record
 from ingestion.models.dead_letter import DeadLetterStatus
-from ingestion.reject import SetAsideReason
 from ingestion.scrub.payload import NO_PAYLOAD, ScrubbedPayload
-from ingestion.series_key import series_key
-from ingestion.validate import Rejected, decode_event
+from ingestion.validate import Rejected
 
-REPLAY_TIMEOUT_SECONDS = 10.0
-REPLAY_HEADER = "sentinel-replay-of"
 # What the column holds.
 MAX_SIZE_BYTES = 2**31 - 1
-
-_NAMESPACE = uuid.UUID("5ec1a3d0-52b7-5f0e-9c39-53454e540003")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +45,6 @@ class RejectedRecord:
         """Return the one row that stands for all of these."""
         size_bytes = min(sum(len(record.value or b"") for record in records), MAX_SIZE_BYTES)
         return cls(records[0], rejected, stage, NO_PAYLOAD, size_bytes, b"", len(records))
-
-
-class SkipReason(enum.StrEnum):
-    """Why a dead letter is not replayed."""
-
-    UNKNOWN = "unknown"
-    REPLAYED = "replayed_before"
-    NO_PAYLOAD = "no_payload"
-    PAYLOAD_CUT = "payload_cut"
-    COUNTED_ONLY = "counted_only"
 
 
 _INSERT = """
@@ -112,68 +86,3 @@ def _row(item: RejectedRecord, *, project_id: int, cursor_id: int) -> tuple[obje
         item.payload.is_cut,
         DeadLetterStatus.OPEN.value,
     )
-
-
-def replay(dead_letter_ids: Collection[int]) -> Mapping[str, int]:
-    """Append open dead letters to their topic again and mark them.
-
-    Returns how many were "replayed" and "skipped", and of the skipped how many for each `SkipReason` that occurred.
-
-    What is sent is the scrubbed payload: it is all that was kept. A second replay of the same letter is skipped.
-    Raises `LogUnavailable`; then no letter is marked.
-    """
-    ids = set(dead_letter_ids)
-    with transaction.atomic():
-        found = list(
-            DeadLetter.objects.select_for_update(of=("self",))
-            .filter(pk__in=ids)
-            .select_related("cursor__project")
-            .order_by("pk")
-        )
-        letters = [letter for letter in found if skip_reason(letter) is None]
-        _append_by_topic(letters)
-        DeadLetter.objects.filter(pk__in=[letter.pk for letter in letters]).update(
-            status=DeadLetterStatus.REPLAYED, replayed_at=Now()
-        )
-    skips = Counter(reason.value for letter in found if (reason := skip_reason(letter)) is not None)
-    if len(found) < len(ids):
-        skips[SkipReason.UNKNOWN.value] = len(ids) - len(found)
-    return {"replayed": len(letters), "skipped": len(ids) - len(letters), **skips}
-
-
-def skip_reason(letter: DeadLetter) -> SkipReason | None:
-    """Return why a letter cannot be replayed; None where it can."""
-    if letter.status == DeadLetterStatus.REPLAYED:
-        return SkipReason.REPLAYED
-    if letter.reason == SetAsideReason.OVER_QUOTA:
-        return SkipReason.COUNTED_ONLY
-    if not letter.payload:
-        return SkipReason.NO_PAYLOAD
-    return SkipReason.PAYLOAD_CUT if letter.payload_cut else None
-
-
-def _append_by_topic(letters: Sequence[DeadLetter]) -> None:
-    by_topic: dict[str, list[NewRecord]] = defaultdict(list)
-    for letter in letters:
-        by_topic[letter.cursor.topic].append(_record(letter))
-    for topic, records in by_topic.items():
-        append(topic, records, timeout_seconds=REPLAY_TIMEOUT_SECONDS)
-
-
-def _record(letter: DeadLetter) -> NewRecord:
-    """Return what to append: an event in the partition of its series, anything else as it was kept.
-
-    An event without an id or a time gets those of its first place in the log, so that it is stored once however often
-    it is replayed: the log may have taken it although the answer, and with it the mark on the letter, was lost.
-    """
-    origin = f"{letter.cursor_id}:{letter.log_offset}"
-    headers = [(REPLAY_HEADER, origin.encode())]
-    verdict = decode_event(
-        letter.payload.encode(),
-        log_time_us=(letter.log_time - _EPOCH) // timedelta(microseconds=1),
-        default_event_id=uuid.uuid5(_NAMESPACE, origin),
-        limits=Limits(keep_embeddings=letter.cursor.project.keep_embeddings),
-    )
-    if isinstance(verdict, Rejected):
-        return NewRecord(origin.encode(), letter.payload.encode(), headers)
-    return NewRecord(series_key(verdict.event), encode_event(verdict.event), headers)

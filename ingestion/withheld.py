@@ -1,10 +1,46 @@
-"""Why a dead letter shows no record, or cannot be sent again: one sentence, the same in admin, API and command line."""
+"""Why a dead letter shows no record, or is not sent again: one sentence, the same in admin, API and command line."""
 
 from __future__ import annotations
 
-from ingestion.dead_letters import SkipReason, skip_reason
+import enum
+from collections.abc import Mapping
+
 from ingestion.models import DeadLetter
+from ingestion.models.dead_letter import DeadLetterStatus
 from ingestion.reject import SetAsideReason
+
+
+class SkipReason(enum.StrEnum):
+    """Why a dead letter is not replayed."""
+
+    UNKNOWN = "unknown"
+    REPLAYED = "replayed_before"
+    NO_PAYLOAD = "no_payload"
+    PAYLOAD_CUT = "payload_cut"
+    COUNTED_ONLY = "counted_only"
+    BEING_REPLAYED = "being_replayed"
+    LOG_UNAVAILABLE = "log_unavailable"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+
+
+# What does not lie in the letter.
+WHY_SKIPPED: Mapping[SkipReason, str] = {
+    SkipReason.UNKNOWN: "there is no such dead letter",
+    SkipReason.BEING_REPLAYED: "somebody else is replaying it at this moment",
+    SkipReason.LOG_UNAVAILABLE: "it was not sent, for the log did not confirm others of its topic before it",
+    SkipReason.DATABASE_UNAVAILABLE: "it was not sent, for PostgreSQL did not answer",
+}
+
+
+def skip_reason(letter: DeadLetter) -> SkipReason | None:
+    """Return why a letter cannot be replayed; None where it can."""
+    if letter.status == DeadLetterStatus.REPLAYED:
+        return SkipReason.REPLAYED
+    if letter.reason == SetAsideReason.OVER_QUOTA:
+        return SkipReason.COUNTED_ONLY
+    if not letter.payload:
+        return SkipReason.NO_PAYLOAD
+    return SkipReason.PAYLOAD_CUT if letter.payload_cut else None
 
 
 def why_withheld(letter: DeadLetter) -> str | None:

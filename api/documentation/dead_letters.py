@@ -10,7 +10,8 @@ from rest_framework import serializers
 DESCRIPTION = "Records that were rejected or set aside, newest first, with the reason and the scrubbed payload, or why there is none."
 REPLAY_DESCRIPTION = (
     "Append the payload of a dead letter to the log again, for instance after its sender's project got other limits. "
-    "Needs the scope `admin`."
+    "Where the answer is lost, ask again: an event is stored once however often it is replayed, anything else may get "
+    "another dead letter. Needs the scope `admin`."
 )
 
 

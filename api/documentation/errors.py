@@ -59,8 +59,15 @@ LOG_UNAVAILABLE = error(
     "log_unavailable",
     "The log did not confirm that everything is durable; send the same events with the same ids again.",
 )
+REPLAY_UNAVAILABLE = error(
+    "The log (`log_unavailable`) or PostgreSQL (`database_unavailable`) does not answer; the letter stays open, and the "
+    "message says whether it may be in the log nevertheless. `Retry-After` says when to try again.",
+    "log_unavailable",
+    "Dead letter 17 is not marked as replayed: the log did not confirm it; it stays open, and may be in the log nevertheless.",
+)
 NOT_REPLAYABLE = error(
-    "It was replayed before, or its payload was not kept whole.",
+    "It was replayed before, or its payload was not kept whole (`not_replayable`), or somebody else is replaying it at "
+    "this moment (`being_replayed`, with `Retry-After`).",
     "not_replayable",
-    "Dead letter 17 was replayed at 2024-11-06T10:25:00Z.",
+    "Dead letter 17 cannot be replayed: it was replayed at 2024-11-06 10:25:00 UTC.",
 )

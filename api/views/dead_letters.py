@@ -14,15 +14,16 @@ from rest_framework.response import Response
 
 from api.documentation import dead_letters as doc
 from api.documentation import errors, paged
-from api.errors import ApiError, ErrorCode, not_found
+from api.errors import RETRY_AFTER_SECONDS, ApiError, ErrorCode, not_found
 from api.models import Scope
 from api.pages import next_link
 from api.queries import DeadLettersQuery, TimeRange, time_range
 from api.shapes import dead_letter_shape
 from api.views.base import ApiView
-from ingestion.dead_letters import replay
 from ingestion.models import DeadLetter
-from ingestion.withheld import why_not_replayed
+from ingestion.replay import replay
+from ingestion.replay_outcome import Fate, Outcome
+from ingestion.withheld import SkipReason
 
 
 class DeadLettersView(ApiView):
@@ -63,6 +64,15 @@ class DeadLettersView(ApiView):
         return window, Q(created_at__gt=window.start)
 
 
+# What another try may mend; whatever else keeps a letter from being replayed lies in the letter.
+_ERRORS: Mapping[SkipReason | Fate, tuple[int, ErrorCode]] = {
+    SkipReason.BEING_REPLAYED: (409, ErrorCode.BEING_REPLAYED),
+    SkipReason.DATABASE_UNAVAILABLE: (503, ErrorCode.DATABASE_UNAVAILABLE),
+    Fate.UNMARKED: (503, ErrorCode.DATABASE_UNAVAILABLE),
+    Fate.UNCONFIRMED: (503, ErrorCode.LOG_UNAVAILABLE),
+}
+
+
 class ReplayView(ApiView):
     """Send a rejected record again."""
 
@@ -78,7 +88,7 @@ class ReplayView(ApiView):
             **errors.AUTHENTICATION_ERRORS,
             404: errors.NOT_FOUND,
             409: errors.NOT_REPLAYABLE,
-            503: errors.LOG_UNAVAILABLE,
+            503: errors.REPLAY_UNAVAILABLE,
         },
         tags=["dead letters"],
     )
@@ -87,12 +97,17 @@ class ReplayView(ApiView):
         letter = DeadLetter.objects.filter(project=self.caller.project, pk=pk).first()
         if letter is None:
             raise not_found("Dead letter")
-        _refuse_unreplayable(letter)
-        counts = replay([letter.pk])
-        return Response({name: counts[name] for name in ("replayed", "skipped")})
+        outcome = replay([letter.pk]).outcomes[letter.pk]
+        if outcome.fate is not Fate.REPLAYED:
+            raise _not_replayed(letter.pk, outcome)
+        return Response({"replayed": 1, "skipped": 0})
 
 
-def _refuse_unreplayable(letter: DeadLetter) -> None:
-    why_not = why_not_replayed(letter)
-    if why_not is not None:
-        raise ApiError(409, ErrorCode.NOT_REPLAYABLE, f"Dead letter {letter.pk} cannot be replayed: {why_not}.")
+def _not_replayed(pk: int, outcome: Outcome) -> ApiError:
+    if outcome.reason is SkipReason.UNKNOWN:
+        return not_found("Dead letter")
+    status, code = _ERRORS.get(outcome.reason or outcome.fate, (409, ErrorCode.NOT_REPLAYABLE))
+    if code is ErrorCode.NOT_REPLAYABLE:
+        return ApiError(status, code, f"Dead letter {pk} cannot be replayed: {outcome.why}.")
+    message = f"Dead letter {pk} is not marked as replayed: {outcome.why}."
+    return ApiError(status, code, message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -11,16 +11,16 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from ingestion.dead_letters import SkipReason, replay
-from ingestion.log.base import LogUnavailable
 from ingestion.models import DeadLetter, LateEvent
 from ingestion.record_admin import RecordAdmin, TimeRangeFilter
 from ingestion.record_cells import as_record, figure
 from ingestion.reject import RejectReason, SetAsideReason
+from ingestion.replay import replay
+from ingestion.replay_outcome import Fate
 from ingestion.withheld import why_not_replayed, why_withheld
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SHOWN_SKIPS = 10
+SHOWN_OTHERS = 10
 
 
 class WeekFilter(TimeRangeFilter):
@@ -70,19 +70,11 @@ class DeadLetterAdmin(RecordAdmin):
     @admin.action(description="Replay: append to the log again", permissions=["replay"])
     def replay_chosen(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         """Replay the chosen letters, say how many were, and of each other one why not."""
-        skips = [(letter.pk, why_not) for letter in queryset if (why_not := why_not_replayed(letter))]
-        try:
-            counts = replay(list(queryset.values_list("pk", flat=True)))
-        except LogUnavailable:
-            messages.error(request, "The log does not answer; nothing was marked as replayed. Try again later.")
-            return
-        reasons = ", ".join(
-            f"{counts[reason]} {reason.replace('_', ' ')}" for reason in SkipReason if counts.get(reason)
-        )
-        skipped = f", {counts['skipped']} skipped: {reasons}" if counts["skipped"] else ""
-        messages.success(request, f"{counts['replayed']} replayed{skipped}.")
-        for pk, why_not in skips[:SHOWN_SKIPS]:
-            messages.warning(request, f"Dead letter {pk} was skipped: {why_not}.")
+        result = replay(queryset.values_list("pk", flat=True))
+        messages.add_message(request, messages.ERROR if result.has_failed else messages.SUCCESS, f"{result}.")
+        for pk, outcome in list(result.others.items())[:SHOWN_OTHERS]:
+            what = "was skipped" if outcome.fate is Fate.SKIPPED else "is not marked as replayed"
+            messages.warning(request, f"Dead letter {pk} {what}: {outcome.why}.")
 
     @display(description="status", label={"open": "warning", "replayed": "success"})  # type: ignore[untyped-decorator]
     def status_shown(self, letter: DeadLetter) -> str:

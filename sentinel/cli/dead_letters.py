@@ -8,13 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from ingestion.models import DeadLetter
+    from ingestion.replay_outcome import Outcome, Replay
 
 NAME = "dead-letters"
 HELP = "list, show or replay records that were set aside"
-SHOWN_SKIPS = 20
+SHOWN_OTHERS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,9 +116,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from ingestion.dead_letters import replay
-    from ingestion.log.base import LogUnavailable
     from ingestion.models import DeadLetter
+    from ingestion.replay import replay
 
     ids = list(args.id)
     if args.reason:
@@ -127,29 +125,25 @@ def _replay(args: argparse.Namespace) -> int:
     if not ids:
         print("sentinel dead-letters: name ids, or --reason with open dead letters", file=sys.stderr)
         return 2
-    skips = _skips(ids)
-    try:
-        counts = replay(ids)
-    except LogUnavailable as error:
-        print(f"sentinel dead-letters: nothing was replayed: {error}", file=sys.stderr)
-        return 1
+    result = replay(ids)
     if args.json:
-        print(json.dumps({**counts, "skips": [{"id": pk, "why": why} for pk, why in skips.items()]}))
+        print(json.dumps(_replay_as_dict(result)))
     else:
-        reasons = ", ".join(f"{name}: {count}" for name, count in counts.items() if name not in ("replayed", "skipped"))
-        print(f"{counts['replayed']} replayed, {counts['skipped']} skipped" + (f" ({reasons})" if reasons else ""))
-        for pk, why in list(skips.items())[:SHOWN_SKIPS]:
-            print(f"  {pk}: {why}")
-        if len(skips) > SHOWN_SKIPS:
-            print(f"  and {len(skips) - SHOWN_SKIPS:,} more")
-    return 0
+        print(result)
+        for pk, outcome in list(result.others.items())[:SHOWN_OTHERS]:
+            print(f"  {pk}: {_why(outcome)}")
+        if len(result.others) > SHOWN_OTHERS:
+            print(f"  and {len(result.others) - SHOWN_OTHERS:,} more")
+    return 1 if result.has_failed else 0
 
 
-def _skips(ids: Collection[int]) -> dict[int, str]:
-    """Return why each letter that cannot be replayed is skipped, by id."""
-    from ingestion.models import DeadLetter
-    from ingestion.withheld import why_not_replayed
+def _replay_as_dict(result: Replay) -> dict[str, Any]:
+    skips = [{"id": pk, "why": item.why} for pk, item in result.others.items() if item.fate == "skipped"]
+    in_doubt = [
+        {"id": pk, "fate": item.fate, "why": _why(item)} for pk, item in result.others.items() if item.fate != "skipped"
+    ]
+    return {**result.counts(), "skips": skips, "in_doubt": in_doubt}
 
-    letters = DeadLetter.objects.in_bulk(list(ids))
-    found = {pk: why_not_replayed(letters[pk]) if pk in letters else "there is no such dead letter" for pk in ids}
-    return {pk: why for pk, why in found.items() if why is not None}
+
+def _why(outcome: Outcome) -> str:
+    return f"{outcome.why} ({outcome.error})" if outcome.error else outcome.why

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
 
-from ingestion.dead_letters import replay
+from ingestion.letter_claims import claimed
 from ingestion.log.base import Record
 from ingestion.log.postgres import PostgresLog
 from ingestion.models import DeadLetter, InboxPartition
+from ingestion.replay import replay
+from tests.ingestion.sessions import another_session, holding
 
 URL = "/api/v1/dead-letters"
 Add = Callable[..., DeadLetter]
@@ -158,16 +161,30 @@ class TestReplay:
         assert response.status_code == 409
         assert "400 records counted, none kept" in response.json()["error"]["message"]
 
-    def test_what_is_skipped_is_counted_by_reason(self, add_dead_letter: Add) -> None:
-        letters = [add_dead_letter(payload_cut=True), add_dead_letter(payload=""), add_dead_letter(status="replayed")]
-        assert replay([0, *(letter.pk for letter in letters)]) == {
-            "replayed": 0,
-            "skipped": 4,
-            "payload_cut": 1,
-            "no_payload": 1,
-            "replayed_before": 1,
-            "unknown": 1,
-        }
+    def test_while_somebody_else_replays_it_the_answer_says_so(
+        self, administrator: Client, add_dead_letter: Add
+    ) -> None:
+        letter = add_dead_letter()
+        with another_session(lambda: claimed([letter.pk])):
+            response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert (response.status_code, response.headers["Retry-After"]) == (409, "5")
+        error = response.json()["error"]
+        assert error["code"] == "being_replayed"
+        assert error["message"] == (
+            f"Dead letter {letter.pk} is not marked as replayed: somebody else is replaying it at this moment."
+        )
+
+    def test_without_the_mark_the_answer_says_that_it_is_in_the_log(
+        self, administrator: Client, add_dead_letter: Add
+    ) -> None:
+        letter = add_dead_letter()
+        with connection.cursor() as sql:
+            sql.execute("SET lock_timeout = 100")
+        with holding("SELECT FROM ingestion_deadletter WHERE id = %s FOR UPDATE", [letter.pk]):
+            response = administrator.post(f"{URL}/{letter.pk}/replay")
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert response.json()["error"]["code"] == "database_unavailable"
+        assert "it is in the log, but PostgreSQL did not take the mark" in response.json()["error"]["message"]
 
     def test_needs_the_admin_scope(self, reader: Client, add_dead_letter: Add) -> None:
         assert reader.post(f"{URL}/{add_dead_letter().pk}/replay").status_code == 403
@@ -178,5 +195,6 @@ class TestReplay:
         response = administrator.post(f"{URL}/{letter.pk}/replay")
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
         assert response.json()["error"]["code"] == "log_unavailable"
+        assert "the log did not confirm it; it stays open" in response.json()["error"]["message"]
         letter.refresh_from_db()
         assert letter.status == "open"

@@ -84,7 +84,7 @@ def test_a_replay_says_of_each_letter_that_was_skipped_why(
     ids = [str(pk) for pk in (good.pk, cut.pk, killer.pk, 0)]
     assert run("replay", *ids) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("1 replayed, 3 skipped (")
+    assert lines[0] == "1 replayed, 3 skipped (1 unknown, 1 no payload, 1 payload cut)"
     assert lines[1:] == [
         f"  {cut.pk}: its payload was cut when it was set aside; what is left is no event",
         f"  {killer.pk}: it killed its worker: only size and hash are kept",
@@ -99,3 +99,31 @@ def test_json_of_a_replay_names_each_skipped_letter(
     letter = add(cursor, payload="", size_bytes=0)
     assert run("replay", str(letter.pk), "--json") == 0
     assert json.loads(capsys.readouterr().out)["skips"] == [{"id": letter.pk, "why": "it was empty"}]
+
+
+def test_a_replay_that_the_log_cuts_short_says_what_was_replayed(
+    cursor: PartitionCursor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = PartitionCursor.objects.create(
+        project=cursor.project, cluster_id="c", topic_id="g", topic="gone", partition=0
+    )
+    good, lost = add(cursor), add(gone)
+    assert run("replay", str(good.pk), str(lost.pk)) == 1
+    why = "the log did not confirm it; it stays open, and may be in the log nevertheless"
+    assert capsys.readouterr().out.splitlines() == [
+        "1 replayed, 1 not confirmed by the log",
+        f"  {lost.pk}: {why} (Topic gone does not exist in the inbox)",
+    ]
+
+
+def test_json_of_a_replay_counts_each_fate_and_names_the_letters_in_doubt(
+    cursor: PartitionCursor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    InboxPartition.objects.all().delete()
+    letter = add(cursor)
+    assert run("replay", str(letter.pk), "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {name: found[name] for name in ("replayed", "skipped", "unconfirmed", "unmarked")} == {
+        "replayed": 0, "skipped": 0, "unconfirmed": 1, "unmarked": 0,
+    }  # fmt: skip
+    assert [(item["id"], item["fate"]) for item in found["in_doubt"]] == [(letter.pk, "unconfirmed")]
