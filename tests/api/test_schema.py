@@ -111,6 +111,17 @@ def test_sending_events_answers_as_documented(schema: Any, sender: Client, statu
     check(schema, "/api/v1/events", "post", response)
 
 
+@pytest.mark.usefixtures("inbox")
+def test_a_replay_answers_as_documented(
+    schema: Any, administrator: Client, add_dead_letter: Callable[..., DeadLetter]
+) -> None:
+    letter = add_dead_letter()
+    for status in (200, 409):
+        response = administrator.post(f"/api/v1/dead-letters/{letter.pk}/replay")
+        assert response.status_code == status
+        check(schema, "/api/v1/dead-letters/{id}/replay", "post", response)
+
+
 def test_the_documents_open_without_a_key_and_without_another_site(client: Client) -> None:
     assert client.get("/api/schema").status_code == 200
     page = client.get("/api/docs").content.decode()
