@@ -1,4 +1,4 @@
-"""Ways in which a record can be no event, and to be too late: what a load mixes in."""
+"""What a load mixes in: ways in which a record can be no event, to be too late, and what few events carry."""
 
 from __future__ import annotations
 
@@ -46,3 +46,14 @@ def poisoned(value: bytes, *, action: str = "") -> bytes:
     """Return a valid event with the mark of poison, to which `tests.faults.poison` does this or what it does to all."""
     mark = POISON_MARK + (f"={action}".encode() if action else b"")
     return value.replace(b'"metadata":{', b'"metadata":{"mark":"' + mark + b'",', 1)
+
+
+def detailed(value: bytes, number: int) -> bytes:
+    """Return the event with what only few have, different for every `number`: personal data, documents, an embedding."""
+    more = (
+        f'"tool_calls":[{{"id":"call-{number}","name":"search","arguments":{{"page":{number}}}}}],'
+        f'"retrieved_context":[{{"id":"document-{number}","text":"part {number}","score":{number}e-07}}],'
+        f'"features":{{"part":{number}.25}},"metadata":{{"reply_to":"user-{number}@example.org",'
+    )
+    value = value.replace(b'"metadata":{', more.encode(), 1)
+    return value.replace(b'"prompt":{', b'"prompt":{"embedding":[%d.5,1e-05],' % number, 1)

@@ -11,7 +11,7 @@ from array import array
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -48,11 +48,12 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """How often, per event, something else is sent as well."""
+    """How often, per event, something else is sent as well; `detailed` is the share of events that carry more."""
 
     duplicates: float = 0.001
     invalid: float = 0.01
     late: float = 0.0005
+    detailed: float = 0.01
 
 
 class Sending(NamedTuple):
@@ -217,9 +218,11 @@ class Load:
         changes = list(invalid.INVALID.values())
         for _ in range(self._count):
             (event,) = self.events_to_come(1)
+            chance = self._random.random
+            if chance() < self._shares.detailed:
+                event = replace(event, value=invalid.detailed(event.value, self._random.randrange(10**6)))
             recent.append(event)
             yield Sending(Kind.EVENT, event.key, event.value)
-            chance = self._random.random
             if chance() < self._shares.duplicates:
                 again = self._random.choice(recent)
                 yield Sending(Kind.DUPLICATE, again.key, again.value)

@@ -12,6 +12,7 @@ import pytest
 from ingestion.limits import Limits
 from ingestion.log.kafka import KafkaLog
 from ingestion.reject import Rejected
+from ingestion.scrub import Scrubber, scrub_events
 from ingestion.validate import Accepted, decode_event, is_late
 from sentinel.demo.bench_load import bench_events
 from sentinel.demo.render import WireEvent
@@ -51,6 +52,16 @@ def test_a_late_event_is_valid_and_too_old(an_event: WireEvent) -> None:
     found = verdict(invalid.late(an_event.value))
     assert isinstance(found, Accepted)
     assert is_late(found.timestamp_us, NOW_US, 30 * 86_400) == "too_old"
+
+
+def test_a_detailed_event_is_valid_and_carries_what_others_do_not(an_event: WireEvent) -> None:
+    found = verdict(invalid.detailed(an_event.value, 7))
+    assert isinstance(found, Accepted)
+    assert found.prompt_embedding is not None
+    ((scrubbed, pii),) = scrub_events([found], Scrubber(user_key=b"key"))
+    assert pii == {"EMAIL": 1}
+    assert all((scrubbed.event.tool_calls, scrubbed.event.retrieved_context, scrubbed.event.features))
+    assert found.event_id == an_event.event_id
 
 
 def test_a_poisoned_event_is_valid_and_marked(an_event: WireEvent) -> None:
