@@ -290,6 +290,7 @@ class Arena(Handles):
                 quiet.check(self.witness, client, left, installation=self.name)
             slow = self.crew.close()
             quiet.check_processes(self.crew.groups, left)
+            left.add_all(Invariant.NO_DEADLOCK, "ended:", self.servers.deadlocks(self.name))
             self.fold()
             found = differences(self.reference, self.database_url)
             if not cache.check(self.reference, self.witness, client, found, installation=self.name):

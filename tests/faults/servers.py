@@ -29,8 +29,14 @@ from sentinel.services.postgres import ROLE, SUPERUSER, Postgres
 from sentinel.services.redis import Redis
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# With it a recovery is measured to the moment of COMMIT.
-POSTGRES_SETTINGS = {"track_commit_timestamp": "on", "min_wal_size": "80MB", "max_wal_size": "1GB"}
+POSTGRES_SETTINGS = {
+    # With it a recovery is measured to the moment of COMMIT.
+    "track_commit_timestamp": "on",
+    "min_wal_size": "80MB",
+    "max_wal_size": "1GB",
+    # As it is otherwise, but with the database, which is that of a row.
+    "log_line_prefix": "%m [%p] %d %a ",
+}
 START_AGAIN_SECONDS = 60.0
 
 
@@ -45,6 +51,13 @@ class Server:
     @property
     def url(self) -> str:
         return self.service.url
+
+    def lines(self, *words: str) -> list[str]:
+        """Return the lines with all these words that it has logged in all its lives."""
+        path = self._log_directory / f"{self.service.name}.log"
+        files = (file for file in (path.with_name(f"{path.name}.1"), path) if file.exists())
+        lines = (line for file in files for line in file.read_text(errors="replace").splitlines())
+        return [line for line in lines if all(word in line for word in words)]
 
     @property
     def is_running(self) -> bool:
@@ -110,16 +123,13 @@ class Server:
 
 
 class Servers:
-    """The three servers; `by_name` has them as "postgres", "redis" and "kafka".
+    """The three servers; `by_name` has them as "postgres", "redis" and "kafka"."""
 
-    A row that needs a server of another kind, such as one on a small disk, makes `Servers` of its own.
-    """
-
-    def __init__(self, directory: Path, *, postgres: Postgres | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
         logs = directory / "logs"
         logs.mkdir(parents=True)
-        self.postgres = Server(postgres or Postgres(directory, settings=POSTGRES_SETTINGS), log_directory=logs)
+        self.postgres = Server(Postgres(directory, settings=POSTGRES_SETTINGS), log_directory=logs)
         self.redis = Server(Redis(directory, port=ports.any_free_port()), log_directory=logs)
         self.kafka = Server(Kafka(directory, port=ports.any_free_port()), log_directory=logs)
         self.by_name = {"postgres": self.postgres, "redis": self.redis, "kafka": self.kafka}
@@ -167,6 +177,10 @@ class Servers:
     def superuser_url(self) -> str:
         """The database `postgres` as its superuser, for ALTER SYSTEM and the like; a row takes back what it sets."""
         return self.postgres.url.replace(f"//{ROLE}@/sentinel?", f"//{SUPERUSER}@/postgres?")
+
+    def deadlocks(self, database: str) -> list[str]:
+        """Return what PostgreSQL has logged of the deadlocks that it ended there: a crash empties its statistics."""
+        return self.postgres.lines(f" {database} ", "deadlock detected")
 
     def drop_database(self, name: str) -> None:
         # Its owner may not end an autovacuum worker.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -93,6 +94,41 @@ def test_events_inserted_unsorted_are_noticed(arenas: Arenas) -> None:
         send(arena, events=30_000, scatter=True, shares=Shares(duplicates=1.0))
         arena.start("bridge")
         caught(arena.examine(), Invariant.NO_DEADLOCK)
+
+
+def test_a_deadlock_is_noticed_although_postgresql_has_crashed_since(arenas: Arenas) -> None:
+    with arenas.open(row="control", fault="a deadlock, then a crash", roles=[]) as arena:
+        with arenas.open(row="control-other", fault="none", roles=[]) as other:
+            deadlock(arena.database_url)
+            arena.witness.close()
+            other.witness.close()
+            arena.servers.postgres.stop_at_once()
+            arena.start_server("postgres")
+            assert other.examine(drain_seconds=0).broken == frozenset()
+        forgotten = arena.witness.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        found = arena.examine(drain_seconds=0)
+    assert forgotten == 0
+    assert [(breach.invariant, breach.count) for breach in found.breaches] == [(Invariant.NO_DEADLOCK, 1)], found
+
+
+def deadlock(database_url: str) -> None:
+    """Let two sessions wait for each other."""
+    with closing(psycopg2.connect(database_url)) as first, closing(psycopg2.connect(database_url)) as second:
+        for session, key in ((first, 1), (second, 2)):
+            session.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [key])
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            waiting = pool.submit(second.cursor().execute, "SELECT pg_advisory_xact_lock(1)")
+            errors = [ended(lambda: first.cursor().execute("SELECT pg_advisory_xact_lock(2)")), ended(waiting.result)]
+    assert sorted(errors) == [False, True]
+
+
+def ended(call: Callable[[], object]) -> bool:
+    """Tell whether PostgreSQL ended a session's transaction to let another one go on."""
+    try:
+        call()
+    except psycopg2.errors.DeadlockDetected:
+        return True
+    return False
 
 
 def test_strikes_for_any_failure_are_noticed(arenas: Arenas) -> None:
