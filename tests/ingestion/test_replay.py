@@ -125,6 +125,19 @@ def test_many_replays_of_the_same_letters_append_each_once() -> None:
     assert (in_log(), set(statuses())) == (30, {"replayed"})
 
 
+def test_what_somebody_else_replayed_just_before_it_was_claimed_is_not_appended_again() -> None:
+    letter = add()
+
+    def other_replay_first(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if "pg_try_advisory_lock" in sql:
+            assert str(Replaying(letter).result) == "1 replayed"
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(other_replay_first):
+        assert str(replay([letter])) == "0 replayed, 1 skipped (1 replayed before)"
+    assert in_log() == 1
+
+
 def test_nothing_stays_claimed() -> None:
     replay([add(), add("gone"), 0])
     assert held_claims() == 0
