@@ -196,6 +196,19 @@ class Arena(Handles):
             return len(found["members"])
         return 0
 
+    def owners(self) -> dict[int, str]:
+        """Return which bridge, by its id in the group, reads each partition; empty while they share them out anew."""
+        with closing(self.servers.admin()) as admin, suppress(KafkaError):
+            (found,) = admin.describe_groups([f"sentinel.v1.{self.name}"]).values()
+            if found["group_state"] == "Stable":
+                return {
+                    partition: member["member_id"]
+                    for member in found["members"]
+                    for topic in member["member_assignment"]["assigned_partitions"]
+                    for partition in topic["partitions"]
+                }
+        return {}
+
     # --- faults ------------------------------------------------------------------------------------------------------
 
     def kill_busy_child(self, fault: Fault, name: str = "worker") -> None:
