@@ -57,6 +57,7 @@ from tests.faults.figures import Figures, median_and_max
 from tests.faults.handles import Handles
 from tests.faults.invariants import cache, quiet
 from tests.faults.load import Load
+from tests.faults.machine import cpu_slowness
 from tests.faults.reference import Reference
 from tests.faults.servers import Servers
 from tests.faults.setting import read_setting
@@ -116,6 +117,7 @@ class Arena(Handles):
         self.faults: list[Fault] = []
         self.remarks: list[str] = []
         self.undisturbed_seconds = 0.0
+        self.cpu_slowness = cpu_slowness()
         self._fault_name, self._began_at = fault, time.monotonic()
         self._partitions = partitions
         self.name = f"row-{row}-{uuid.uuid4().hex[:6]}"
@@ -175,7 +177,8 @@ class Arena(Handles):
         No more than that: a pipeline that has become slower must not get longer bounds for it.
         """
         waiting = os.getloadavg()[0] / len(os.sched_getaffinity(0)) / USUAL_LOAD_PER_CORE
-        return min(max(1.0, self.undisturbed_seconds / USUAL_STANDSTILL_SECONDS, waiting), MOST_SLOWNESS)
+        undisturbed = self.undisturbed_seconds / USUAL_STANDSTILL_SECONDS
+        return min(max(1.0, undisturbed, waiting, self.cpu_slowness), MOST_SLOWNESS)
 
     def wait_until_all_commit(self, *, timeout_seconds: float = RECOVERY_SECONDS) -> None:
         """Return once every partition has committed a batch from now on."""
@@ -358,7 +361,7 @@ class Arena(Handles):
     def _all_remarks(self) -> Iterator[str]:
         yield from self.remarks
         if self.slowness > BUSY:
-            yield f"the machine had other work: {self.slowness:.0f} times as slow as usual"
+            yield f"the machine was {self.slowness:.0f} times as slow as usual"
 
     def close(self) -> None:
         """End what is left, also after a failed test; the row's database and topic go."""
